@@ -1,0 +1,1 @@
+//! The only room with aya: load, pin, adopt, attach, map plan and apply, counters.

@@ -1,0 +1,1 @@
+//! The only room with netlink: links and addresses, snapshots and watches.

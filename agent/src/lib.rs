@@ -1,0 +1,1 @@
+//! clarion-agent: announces the cluster's addresses from one node.

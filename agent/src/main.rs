@@ -1,0 +1,2 @@
+//! clarion-agent.
+fn main() {}

@@ -1,0 +1,2 @@
+//! kubectl clarion.
+fn main() {}

@@ -1,0 +1,11 @@
+//! The one parser of configuration: API objects to an immutable validated
+//! [`Config`] and the [`Problem`]s of the objects that were set aside.
+//!
+//! Controller, agent and CLI call [`parse`] and nothing else, so what is accepted
+//! and what is understood cannot drift apart. An object that is wrong is
+//! quarantined alone: the others count as if it were not there, and what its last
+//! good version allowed stays in force (`architecture.md`, "Plan centrally").
+
+mod model;
+
+pub use model::*;

@@ -1,0 +1,1 @@
+//! The address allocator: pools, requests, sharing, families, reasons. Pure.

@@ -1,0 +1,1 @@
+//! clarion-controller: hands out addresses and writes status.

@@ -1,0 +1,2 @@
+//! clarion-controller.
+fn main() {}

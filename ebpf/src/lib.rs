@@ -1,0 +1,1 @@
+//! The XDP program: ARP and NDP for owned addresses.

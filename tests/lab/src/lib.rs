@@ -1,0 +1,1 @@
+//! The lab: namespaces, routers and a real control plane on one host.

@@ -1,0 +1,2 @@
+//! Set-up, builds, tests, demo, benchmarks, generated files.
+fn main() {}
