@@ -1,0 +1,150 @@
+//! Solicited-node multicast groups, held by the kernel.
+//!
+//! A neighbour solicitation goes to the group of the address asked for (RFC 4291
+//! §2.7.1). NICs filter groups nobody joined, and switches with MLD snooping
+//! (RFC 4541) do not forward them. A group joined by a socket ends with the
+//! socket, so a restart of the agent would make addresses unreachable although
+//! the kernel program answers on; and one socket holds about 2,300 only. An
+//! address with `IFA_F_MCAUTOJOIN` (what `ip addr add GROUP dev IF autojoin`
+//! makes, Linux 4.0) is a join that stays until it is deleted.
+
+use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv6Addr};
+
+use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressHeaderFlags};
+use rtnetlink::{AddressMessageBuilder, Handle};
+
+use crate::{Snapshot, Watch};
+
+/// Joined already (the same number on every Linux architecture we ship).
+const EEXIST: i32 = 17;
+/// Not joined.
+const EADDRNOTAVAIL: i32 = 99;
+
+/// One join or leave.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum GroupChange {
+    /// Join on this interface (index).
+    Join(u32, Ipv6Addr),
+    /// Leave on this interface (index).
+    Leave(u32, Ipv6Addr),
+}
+
+/// A group that could not be joined or left.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot change membership ({change:?}) of a solicited-node group")]
+pub struct GroupError {
+    /// What was tried.
+    pub change: GroupChange,
+    #[source]
+    source: rtnetlink::Error,
+}
+
+/// Joins and leaves groups.
+#[derive(Debug, Clone)]
+pub struct Groups {
+    handle: Handle,
+}
+
+impl Groups {
+    /// Works over the watch's socket.
+    #[must_use]
+    pub fn new(watch: &Watch) -> Self {
+        Self { handle: watch.handle() }
+    }
+
+    /// The changes that lead from what the host has to exactly `wanted` (interface
+    /// index, group). Only solicited-node groups are ever left: nothing but us
+    /// makes the kernel hold those, other groups are somebody else's.
+    #[must_use]
+    pub fn plan(snapshot: &Snapshot, wanted: &BTreeSet<(u32, Ipv6Addr)>) -> Vec<GroupChange> {
+        let held: BTreeSet<_> = snapshot
+            .links
+            .values()
+            .flat_map(|l| l.groups.iter().filter(|g| is_solicited_node(**g)).map(|g| (l.index, *g)))
+            .collect();
+        let joins = wanted
+            .difference(&held)
+            .filter(|(index, _)| snapshot.links.contains_key(index))
+            .map(|(index, group)| GroupChange::Join(*index, *group));
+        let leaves = held.difference(wanted).map(|(index, group)| GroupChange::Leave(*index, *group));
+        joins.chain(leaves).collect()
+    }
+
+    /// Does one change. Joining what is joined and leaving what is not are no errors.
+    ///
+    /// # Errors
+    /// The kernel refused (CAP_NET_ADMIN is needed).
+    pub async fn apply(&self, change: GroupChange) -> Result<(), GroupError> {
+        let (result, harmless) = match change {
+            GroupChange::Join(index, group) => {
+                let mut request = self.handle.address().add(index, IpAddr::V6(group), 128);
+                // No duplicate address detection for a group.
+                request.message_mut().header.flags = AddressHeaderFlags::Nodad;
+                request
+                    .message_mut()
+                    .attributes
+                    .push(AddressAttribute::Flags(AddressFlags::Mcautojoin | AddressFlags::Nodad));
+                (request.execute().await, EEXIST)
+            }
+            GroupChange::Leave(index, group) => {
+                let message =
+                    AddressMessageBuilder::<Ipv6Addr>::new().index(index).address(group, 128).build();
+                (self.handle.address().del(message).execute().await, EADDRNOTAVAIL)
+            }
+        };
+        match result {
+            Err(rtnetlink::Error::NetlinkError(message))
+                if message.code.is_some_and(|code| code.get() == -harmless) =>
+            {
+                Ok(())
+            }
+            other => other.map_err(|source| GroupError { change, source }),
+        }
+    }
+}
+
+fn is_solicited_node(group: Ipv6Addr) -> bool {
+    group.octets().starts_with(&[0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0xff])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Link;
+
+    fn host(groups: &[&str]) -> Snapshot {
+        let link = Link {
+            index: 2,
+            name: "eth0".to_owned(),
+            mac: Some([2, 0, 0, 0, 0, 1]),
+            up: true,
+            running: true,
+            broadcast: true,
+            no_arp: false,
+            master: None,
+            kind: None,
+            addresses: Vec::new(),
+            groups: groups.iter().map(|g| g.parse().unwrap()).collect(),
+        };
+        Snapshot { links: [(2, link)].into() }
+    }
+
+    #[test]
+    fn the_plan_ends_in_exactly_what_is_wanted() {
+        let group = |t: &str| t.parse::<Ipv6Addr>().unwrap();
+        let wanted = BTreeSet::from([
+            (2, group("ff02::1:ff00:1")),
+            (2, group("ff02::1:ff00:2")),
+            (7, group("ff02::1:ff00:2")),
+        ]);
+        // ff05::77 is not ours, interface 7 is gone.
+        let plan = Groups::plan(&host(&["ff02::1:ff00:2", "ff02::1:ff00:3", "ff05::77"]), &wanted);
+        assert_eq!(
+            plan,
+            [GroupChange::Join(2, group("ff02::1:ff00:1")), GroupChange::Leave(2, group("ff02::1:ff00:3"))]
+        );
+        let wanted = BTreeSet::from([(2, group("ff02::1:ff00:1"))]);
+        assert_eq!(Groups::plan(&host(&["ff02::1:ff00:1"]), &wanted), []);
+    }
+}
