@@ -1,1 +1,39 @@
-//! The metallb.io and clarion.dev kinds: types, schemas, CEL rules, CRD generator.
+//! The `metallb.io` kinds: types, schemas, admission rules and the names of labels
+//! and annotations.
+//!
+//! Names, versions and shapes are MetalLB's (`kubectl apply` of an existing
+//! installation's objects must go on working); the doc comments of the fields become the
+//! descriptions that `kubectl explain` prints.
+//!
+//! The Rust types are deliberately **wider than the schema**: numbers are `i64`,
+//! addresses and durations are strings. The schema keeps nonsense out of new objects, but
+//! an object stored before the schema was (by MetalLB, by an older release) is still
+//! delivered by every watch, and one value that serde cannot hold would break the watch of
+//! the whole kind. What values mean is `clarion_config::parse`'s business alone.
+
+pub mod annotations;
+mod bfd;
+mod bgp;
+mod crd;
+mod l2;
+mod labels;
+mod peer;
+mod pool;
+mod rules;
+mod shape;
+mod status;
+
+pub use bfd::{BFDProfile, BFDProfileSpec};
+pub use bgp::{BGPAdvertisement, BGPAdvertisementSpec, Community, CommunityAlias, CommunitySpec};
+pub use crd::crds;
+pub use l2::{L2Advertisement, L2AdvertisementSpec, PreferredNodeSelector};
+pub use labels::{
+    GROUP, LABEL_COMPONENT_TYPE, LABEL_NODE, LABEL_NODE_NAME, LABEL_SERVICE_NAME, LABEL_SERVICE_NAMESPACE,
+};
+pub use peer::{BGPPeer, BGPPeerSpec, SecretReference};
+pub use pool::{IPAddressPool, IPAddressPoolSpec, IPAddressPoolStatus, ServiceAllocation};
+pub use status::{
+    CONDITION_VALID, ConfigurationResult, ConfigurationState, ConfigurationStateFields,
+    ConfigurationStateStatus, ConfigurationStatus, InterfaceName, MetalLBServiceBGPStatus,
+    MetalLBServiceL2Status, ServiceBGPStatus, ServiceBGPStatusSpec, ServiceL2Status, ServiceL2StatusSpec,
+};

@@ -7,5 +7,7 @@
 //! good version allowed stays in force (`architecture.md`, "Plan centrally").
 
 mod model;
+mod parse;
 
 pub use model::*;
+pub use parse::{Objects, parse};

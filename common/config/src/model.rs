@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
-use clarion_core::{AddressRange, Asn, Community, Family, LabelSelector, Labels, PoolName, RouterId, ServiceKey};
+use clarion_core::{
+    AddressRange, Asn, Community, Family, LabelSelector, Labels, PoolName, RouterId, ServiceKey,
+};
 
 /// The whole configuration, validated. Cheap to compare, never changed in place.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
