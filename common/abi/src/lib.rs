@@ -1,1 +1,64 @@
 //! Map keys and values, counter names and limits shared by the XDP program and user space.
+//!
+//! Both sides compile this crate, so a layout exists once. Rules that keep it
+//! safe: `#[repr(C)]`, fixed-width integers and byte arrays only, padding that
+//! has a name, and sizes and offsets asserted below. Addresses are bytes in
+//! network order; every other number is in the machine's order.
+//!
+//! Any change of a layout, of a map's name, kind or size, or of what a field
+//! means needs another [`ABI_VERSION`]: pins live under it, so that an agent of
+//! one version never reads what another wrote.
+
+#![cfg_attr(not(test), no_std)]
+
+mod filter;
+mod outcome;
+mod types;
+
+pub use filter::{FILTER_BITS, FILTER_WORDS, Filter, filter_bit_v4, filter_bit_v6};
+pub use outcome::{OUTCOMES, Outcome, Verdict};
+pub use types::{Conflict, Control, KeyV4, KeyV6, STATE_ANSWER, STATE_SILENCE, Slot};
+
+/// Version of everything in this crate; names the directory of the pins.
+pub const ABI_VERSION: u32 = 1;
+
+/// Most addresses of one family (counted once for each interface and VLAN) that
+/// the maps hold. Maps allocate as they fill, so room that is not used costs
+/// 16 bytes of bucket for each.
+pub const MAX_ADDRESSES: u32 = 65_536;
+
+/// Entries of the per-address counters and conflict records. Entry 0 is shared
+/// by all answered addresses beyond the others: a counter costs 8 bytes on every
+/// CPU, and 10,000 Services on one node is the most that is promised.
+pub const MAX_COUNTED: u32 = 16_384;
+
+/// The index that addresses without a counter of their own share.
+pub const SHARED_COUNTER: u32 = 0;
+
+/// Most units of 8 bytes of NDP options that the program reads. Real ones have
+/// one or two (link-layer address, nonce: RFC 3971 §5.3.2). The loop must be
+/// bounded for the verifier; longer solicitations are left to the host.
+pub const MAX_OPTION_UNITS: usize = 16;
+
+/// Names of maps and programs in the object, at most 15 characters each (the
+/// kernel keeps no more).
+pub mod names {
+    /// Hash: [`crate::KeyV4`] to [`crate::Slot`].
+    pub const V4: &str = "CLARION_V4";
+    /// Hash: [`crate::KeyV6`] to [`crate::Slot`].
+    pub const V6: &str = "CLARION_V6";
+    /// Array of one: [`crate::Control`].
+    pub const CONTROL: &str = "CLARION_CTL";
+    /// Array of one: [`crate::Filter`].
+    pub const FILTER: &str = "CLARION_FILTER";
+    /// Per-CPU array of `u64`, one for each [`crate::Outcome`].
+    pub const OUTCOMES: &str = "CLARION_OUT";
+    /// Per-CPU array of `u64`: frames answered, by counter index.
+    pub const ANSWERS: &str = "CLARION_ANS";
+    /// Array of [`crate::Conflict`], by counter index.
+    pub const CONFLICTS: &str = "CLARION_CNF";
+    /// The program for kernels that take XDP with fragments (Linux 5.18).
+    pub const PROGRAM_FRAGS: &str = "clarion_frags";
+    /// The same program for older ones.
+    pub const PROGRAM: &str = "clarion";
+}

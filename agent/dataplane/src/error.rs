@@ -1,0 +1,178 @@
+//! What can go wrong, one enum per operation.
+
+use std::io;
+use std::path::PathBuf;
+
+use aya::EbpfError;
+use aya::maps::MapError;
+use aya::pin::PinError;
+use aya::programs::ProgramError;
+use aya::programs::links::LinkError;
+
+use crate::model::AddressKey;
+
+/// Opening, reading back or cleaning up failed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The pins' directory is not on a BPF file system.
+    #[error(
+        "{path} is not on a BPF file system: mount one on the node (mount -t bpf bpf /sys/fs/bpf) and give it to the agent as a hostPath"
+    )]
+    NoBpfFs {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// A file operation on the pins failed.
+    #[error("cannot {operation} {path}: the agent needs root's rights on the BPF file system")]
+    Pins {
+        /// What was tried.
+        operation: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// The object was refused; most often a capability is missing.
+    #[error(
+        "cannot load the XDP object: the agent needs CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON, and Linux 5.15 or newer"
+    )]
+    Object(#[source] Box<EbpfError>),
+    /// The verifier or the kernel refused the program.
+    #[error(
+        "the kernel refused the XDP program: the agent needs CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON, and Linux 5.15 or newer"
+    )]
+    Program(#[source] Box<ProgramError>),
+    /// The object lacks a part that this crate expects.
+    #[error("the XDP object has no {name}: object and agent are of different builds")]
+    Missing {
+        /// Name of the map or program.
+        name: &'static str,
+    },
+    /// A pinned map is not of this ABI's kind.
+    #[error(
+        "the pinned map {path} has {found}, not {wanted}: something else wrote there; run `clarion-agent cleanup` on this node"
+    )]
+    Mismatch {
+        /// The pin.
+        path: PathBuf,
+        /// Its type and sizes.
+        found: String,
+        /// The type and sizes of this ABI.
+        wanted: String,
+    },
+    /// A map could not be read or written.
+    #[error("cannot access the map {name}")]
+    Map {
+        /// Its name.
+        name: &'static str,
+        /// Why not.
+        #[source]
+        source: Box<MapError>,
+    },
+    /// A program or link could not be pinned.
+    #[error("cannot pin {path}")]
+    Pin {
+        /// Where.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: PinError,
+    },
+    /// The clock that the kernel part compares with cannot be read.
+    #[error("cannot read the boot clock")]
+    Clock(#[source] io::Error),
+}
+
+/// One item of a plan could not be applied.
+#[derive(Debug, thiserror::Error)]
+pub enum ItemError {
+    /// There is no such interface any more.
+    #[error("interface {ifindex} does not exist")]
+    NoInterface {
+        /// Its index.
+        ifindex: u32,
+    },
+    /// Another XDP program is there.
+    #[error(
+        "interface {ifindex} already has another XDP program: detach it (ip link set dev NAME xdp off) or leave the interface out"
+    )]
+    Occupied {
+        /// The interface's index.
+        ifindex: u32,
+        /// What the kernel said.
+        #[source]
+        source: Box<ProgramError>,
+    },
+    /// The interface takes no XDP program in the mode asked for.
+    #[error("interface {ifindex} refuses XDP in {mode} mode")]
+    Attach {
+        /// The interface's index.
+        ifindex: u32,
+        /// The mode tried last.
+        mode: &'static str,
+        /// What the kernel said.
+        #[source]
+        source: Box<ProgramError>,
+    },
+    /// The kernel attached without a link, so the program would leave with the agent.
+    #[error("interface {ifindex} gave no pinnable link: Linux 5.15 or newer is needed")]
+    NoLink {
+        /// The interface's index.
+        ifindex: u32,
+        /// What the conversion said.
+        #[source]
+        source: Box<LinkError>,
+    },
+    /// A pin could not be made.
+    #[error("cannot pin {path}")]
+    Pin {
+        /// Where.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: PinError,
+    },
+    /// A pin could not be opened or removed.
+    #[error("cannot {operation} {path}")]
+    File {
+        /// What was tried.
+        operation: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// A pinned link could not be moved to the new program.
+    #[error("cannot replace the program of interface {ifindex}: the old one goes on answering")]
+    Replace {
+        /// The interface's index.
+        ifindex: u32,
+        /// Why not.
+        #[source]
+        source: Box<ProgramError>,
+    },
+    /// An address could not be written; most often the map is full.
+    #[error("cannot write {key}: at most {limit} addresses of a family fit")]
+    Address {
+        /// The address.
+        key: AddressKey,
+        /// Most entries of the map.
+        limit: u32,
+        /// What the kernel said.
+        #[source]
+        source: Box<MapError>,
+    },
+    /// A key or entry that cannot be meant.
+    #[error("{key} is not acceptable: {reason}")]
+    Refused {
+        /// The address.
+        key: AddressKey,
+        /// Which field, and what it should be.
+        reason: &'static str,
+    },
+    /// The filter could not be written.
+    #[error("cannot write the address filter")]
+    Filter(#[source] Box<MapError>),
+}

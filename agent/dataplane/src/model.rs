@@ -1,0 +1,157 @@
+//! What the caller wants and what the kernel holds, in values that compare.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// How the program is attached to interfaces.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum AttachMode {
+    /// Native where the driver can, else generic.
+    #[default]
+    Auto,
+    /// In the driver only.
+    Native,
+    /// In the network stack: works on every interface, costs a copy on some.
+    Generic,
+}
+
+/// Where the program runs on an interface.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum AttachedMode {
+    /// In the driver.
+    Native,
+    /// In the network stack, after the driver built a socket buffer.
+    Generic,
+}
+
+impl AttachedMode {
+    /// The word in pins, metrics and logs.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Native => "native",
+            Self::Generic => "generic",
+        }
+    }
+}
+
+impl fmt::Display for AttachedMode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// Settings of a [`crate::Dataplane`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Options {
+    /// Directory on a BPF file system; pins live in `v<ABI>` below it.
+    pub pin_dir: PathBuf,
+    /// How to attach.
+    pub mode: AttachMode,
+    /// How long after the last [`crate::Dataplane::beat`] the kernel goes on
+    /// answering and silencing. Longer than 584 years counts as that.
+    pub restart_grace: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            pin_dir: PathBuf::from("/sys/fs/bpf/clarion"),
+            mode: AttachMode::Auto,
+            restart_grace: Duration::from_secs(120),
+        }
+    }
+}
+
+/// An address on an interface.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct AddressKey {
+    /// Index of the interface that requests arrive on.
+    pub ifindex: u32,
+    /// VLAN id of the frames' tag, 1 to 4094; 0 = untagged.
+    pub vlan: u16,
+    /// The address. An IPv4-mapped IPv6 address is an IPv6 address here.
+    pub address: IpAddr,
+}
+
+impl fmt::Display for AddressKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} on interface {}", self.address, self.ifindex)?;
+        if self.vlan != 0 {
+            write!(f, " VLAN {}", self.vlan)?;
+        }
+        Ok(())
+    }
+}
+
+/// What the kernel does for an address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Entry {
+    /// Answer requests.
+    Answer {
+        /// The MAC to answer with: a station's, never a group's.
+        mac: [u8; 6],
+        /// Epoch of the ownership, kept for who reads it back.
+        epoch: u64,
+    },
+    /// Drop requests: another node answers them.
+    Silence,
+}
+
+/// The state that should be.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Desired {
+    /// Interfaces (by index) that the program should be attached to.
+    pub interfaces: BTreeSet<u32>,
+    /// Addresses, whatever interface they are on; on one that is not attached
+    /// they wait.
+    pub addresses: BTreeMap<AddressKey, Entry>,
+}
+
+/// The attachment of an interface, as read back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Attachment {
+    /// Where the program runs.
+    pub mode: AttachedMode,
+    /// Whether it runs the program of this process, or still that of a
+    /// predecessor, which goes on answering until it is replaced.
+    pub current: bool,
+}
+
+/// The state that is, read back from the kernel.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Observed {
+    /// Live attachments, by interface index.
+    pub interfaces: BTreeMap<u32, Attachment>,
+    /// Attachments of interfaces that no longer exist: only their pins are left.
+    pub gone: BTreeSet<u32>,
+    /// Addresses in the maps.
+    pub addresses: BTreeMap<AddressKey, Entry>,
+    /// Whether the filter in front of the maps has exactly the bits of `addresses`.
+    pub filter_fits: bool,
+}
+
+/// A station that claimed an address that this node answers for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ConflictReport {
+    /// MAC of the last one.
+    pub mac: [u8; 6],
+    /// When, by the boot clock.
+    pub last: Duration,
+    /// How many frames since this node began to answer for the address.
+    pub count: u64,
+}
+
+/// Totals over all CPUs since the maps were made.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Counters {
+    /// Frames by outcome (names of `clarion_abi::Outcome`); every outcome is there.
+    pub outcomes: BTreeMap<&'static str, u64>,
+    /// Requests answered, by address; starts at 0 when an address becomes answered.
+    pub answers: BTreeMap<AddressKey, u64>,
+    /// Answered addresses that others claimed.
+    pub conflicts: BTreeMap<AddressKey, ConflictReport>,
+}
