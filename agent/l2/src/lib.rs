@@ -1,1 +1,17 @@
-//! Layer 2: who owns an address, and the frames that say so. No sockets, no clock, no tasks.
+//! Layer 2: who owns an address, and the frames that say so. No sockets, no
+//! clock, no tasks: `now` is an argument, a [`Duration`](std::time::Duration)
+//! on any clock that never goes back.
+//!
+//! | module | question |
+//! |---|---|
+//! | [`order`] | in which order may nodes own an address? |
+//! | [`liveness`] | which nodes are alive, as far as this one can tell? |
+//! | [`ownership`] | who owns each address now? (the interface the lease machine will fill) |
+//! | [`frames`] | which bytes tell the segment? |
+//! | [`schedule`] | when are they sent? |
+
+pub mod frames;
+pub mod liveness;
+pub mod order;
+pub mod ownership;
+pub mod schedule;

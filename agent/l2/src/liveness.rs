@@ -1,0 +1,233 @@
+//! Which nodes are alive, judged by their Leases.
+//!
+//! Clocks of other machines are never read (client-go's rule): what counts is
+//! when *this* node last saw a Lease change, on its own monotonic clock. A Lease
+//! that did not change for [`Timing::stale`] belongs to a dead node, unless it is
+//! our own view that broke: an API server that is away renews nobody. Therefore a
+//! node is declared dead only after some other renewal, mostly our own, came back
+//! through the same watch well after the dead node's last one. And when renewals
+//! return after a pause, everybody who was alive gets the full time again.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use clarion_core::NodeName;
+
+/// The times that liveness is judged by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Timing {
+    /// A Lease unchanged for this long is stale. Three renewals.
+    pub stale: Duration,
+    /// A pause of the whole view longer than this is a broken view, and a node
+    /// must have missed at least this much while others were heard. Two renewals.
+    pub gap: Duration,
+}
+
+impl Default for Timing {
+    fn default() -> Self {
+        Self { stale: Duration::from_secs(3), gap: Duration::from_secs(2) }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Seen {
+    /// Whatever changes at each renewal, as text.
+    renewal: String,
+    /// When it last changed, or when we began to count again.
+    since: Duration,
+}
+
+/// What this node knows of the others' Leases.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Liveness {
+    timing: Timing,
+    nodes: BTreeMap<NodeName, Seen>,
+    /// When any renewal last came through the watch.
+    evidence: Option<Duration>,
+}
+
+impl Liveness {
+    /// Nobody is known yet.
+    #[must_use]
+    pub fn new(timing: Timing) -> Self {
+        Self { timing, ..Self::default() }
+    }
+
+    /// A Lease was seen. `renewal` is any text that differs after each renewal.
+    /// The first sight of a node counts as a renewal: its clock cannot be asked.
+    pub fn observe(&mut self, node: &NodeName, renewal: &str, now: Duration) {
+        match self.nodes.get(node) {
+            Some(seen) if seen.renewal == renewal => return,
+            _ => {}
+        }
+        self.count_evidence(now);
+        self.nodes.insert(node.clone(), Seen { renewal: renewal.to_owned(), since: now });
+    }
+
+    /// A Lease was deleted: the node said goodbye.
+    pub fn forget(&mut self, node: &NodeName) {
+        self.nodes.remove(node);
+    }
+
+    /// The nodes known, dead or alive.
+    pub fn known(&self) -> impl Iterator<Item = &NodeName> {
+        self.nodes.keys()
+    }
+
+    /// Whether the node is alive. Nodes never seen are not.
+    #[must_use]
+    pub fn alive(&self, node: &NodeName, now: Duration) -> bool {
+        self.nodes.get(node).is_some_and(|seen| !self.dead(seen, now))
+    }
+
+    /// Whether the view itself is silent: nothing came for longer than the gap.
+    #[must_use]
+    pub fn frozen(&self, now: Duration) -> bool {
+        self.evidence.is_none_or(|at| now.saturating_sub(at) > self.timing.gap)
+    }
+
+    /// When [`alive`](Self::alive) of some node may change without a further Lease.
+    #[must_use]
+    pub fn next_deadline(&self, now: Duration) -> Option<Duration> {
+        self.nodes
+            .values()
+            .filter(|seen| self.missed(seen) && !self.dead(seen, now))
+            .map(|seen| seen.since + self.timing.stale)
+            .min()
+    }
+
+    fn dead(&self, seen: &Seen, now: Duration) -> bool {
+        self.missed(seen) && now.saturating_sub(seen.since) >= self.timing.stale
+    }
+
+    /// Others were heard long after this one: its silence is its own.
+    fn missed(&self, seen: &Seen) -> bool {
+        self.evidence.is_some_and(|at| at.saturating_sub(seen.since) >= self.timing.gap)
+    }
+
+    fn count_evidence(&mut self, now: Duration) {
+        if self.frozen(now) {
+            let (timing, evidence) = (self.timing, self.evidence);
+            for seen in self.nodes.values_mut() {
+                let missed = evidence.is_some_and(|at| at.saturating_sub(seen.since) >= timing.gap);
+                let dead = missed && now.saturating_sub(seen.since) >= timing.stale;
+                if !dead {
+                    seen.since = now;
+                }
+            }
+        }
+        self.evidence = Some(now);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn at(millis: u64) -> Duration {
+        Duration::from_millis(millis)
+    }
+
+    fn name(text: &str) -> NodeName {
+        NodeName::from(text)
+    }
+
+    /// Renewals of these nodes each second within `[from, to)` ms.
+    fn renew(live: &mut Liveness, nodes: &[&str], from: u64, to: u64) {
+        for (tick, millis) in (from..to).step_by(1000).enumerate() {
+            for (i, node) in (0u64..).zip(nodes) {
+                live.observe(&name(node), &format!("{from}/{tick}"), at(millis + i * 100));
+            }
+        }
+    }
+
+    #[test]
+    fn a_silent_node_is_dead_after_three_seconds() {
+        let mut live = Liveness::default();
+        renew(&mut live, &["a", "b"], 0, 5000);
+        renew(&mut live, &["a"], 5000, 8000);
+        // b's last renewal was at 4.1 s.
+        assert_eq!(live.next_deadline(at(7000)), Some(at(7100)));
+        assert!(live.alive(&name("b"), at(7099)) && !live.alive(&name("b"), at(7100)));
+        assert!(live.alive(&name("a"), at(7100)));
+        live.observe(&name("b"), "back", at(9000));
+        assert!(live.alive(&name("b"), at(9000)));
+    }
+
+    #[test]
+    fn nobody_is_dead_while_our_own_view_is_silent() {
+        let mut live = Liveness::default();
+        renew(&mut live, &["a", "b"], 0, 5000);
+        assert!(live.frozen(at(60_000)) && !live.frozen(at(5000)));
+        assert!(live.alive(&name("a"), at(60_000)) && live.alive(&name("b"), at(60_000)));
+        assert_eq!(live.next_deadline(at(60_000)), None);
+        // The API server is back; only we have renewed yet. b gets its full time.
+        live.observe(&name("a"), "new", at(60_000));
+        assert!(live.alive(&name("b"), at(60_000)));
+        renew(&mut live, &["a"], 61_000, 63_000);
+        assert!(live.alive(&name("b"), at(62_999)) && !live.alive(&name("b"), at(63_000)));
+    }
+
+    #[test]
+    fn who_was_dead_before_the_view_broke_stays_dead() {
+        let mut live = Liveness::default();
+        renew(&mut live, &["a", "b"], 0, 2000);
+        renew(&mut live, &["a"], 2000, 8000);
+        assert!(!live.alive(&name("b"), at(8000)));
+        live.observe(&name("a"), "new", at(60_000));
+        assert!(!live.alive(&name("b"), at(60_000)));
+    }
+
+    #[test]
+    fn an_unchanged_lease_seen_again_is_no_renewal() {
+        let mut live = Liveness::default();
+        renew(&mut live, &["a", "b"], 0, 1000);
+        for second in 1..10 {
+            live.observe(&name("a"), &second.to_string(), at(second * 1000));
+            live.observe(&name("b"), "0/0", at(second * 1000));
+        }
+        assert!(!live.alive(&name("b"), at(9000)));
+    }
+
+    #[test]
+    fn a_deleted_lease_is_a_goodbye() {
+        let mut live = Liveness::default();
+        renew(&mut live, &["a", "b"], 0, 1000);
+        live.forget(&name("b"));
+        assert!(!live.alive(&name("b"), at(1000)));
+    }
+
+    proptest! {
+        /// Whatever times the view breaks and returns: a node that renews each second
+        /// whenever it can is never declared dead.
+        #[test]
+        fn no_pause_of_the_view_kills_a_node_that_renews(
+            pauses in proptest::collection::vec((0u64..60_000, 100u64..20_000), 0..6),
+            phase in 0u64..900,
+            jitter in proptest::collection::vec(0u64..80, 120),
+        ) {
+            let paused = |t: u64| pauses.iter().any(|(from, len)| (*from..from + len).contains(&t));
+            let mut live = Liveness::default();
+            let mut events: Vec<(u64, &str)> = (0..90u64)
+                .flat_map(|s| {
+                    let j = jitter[s as usize];
+                    [(s * 1000 + j, "a"), (s * 1000 + phase + j, "b")]
+                })
+                .filter(|(t, _)| !paused(*t))
+                .collect();
+            events.sort_unstable();
+            for (i, (t, node)) in events.iter().enumerate() {
+                live.observe(&name(node), &i.to_string(), at(*t));
+                let next = events.get(i + 1).map_or(*t, |n| n.0);
+                for probe in (*t..next).step_by(50) {
+                    // Both were heard once: from then on neither may die.
+                    if live.known().count() == 2 {
+                        prop_assert!(live.alive(&name("a"), at(probe)), "a at {probe}");
+                        prop_assert!(live.alive(&name("b"), at(probe)), "b at {probe}");
+                    }
+                }
+            }
+        }
+    }
+}
