@@ -1,2 +1,7 @@
-//! kubectl clarion.
-fn main() {}
+//! `kubectl clarion`: see `clarion_cli`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    clarion_cli::main()
+}

@@ -1,0 +1,309 @@
+//! One consistent look at what the API server knows, in domain words.
+
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use anyhow::Context;
+use clarion_config::{Config, Objects, Pool, Problem};
+use clarion_core::{Labels, ServiceKey};
+use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::api::core::v1::{Event, Node, Service};
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use kube::api::{Api, ListParams};
+use kube::{Client, Resource, ResourceExt};
+use serde::de::DeserializeOwned;
+
+/// The label by which agents' Leases are found.
+const AGENT_LEASES: &str = "clarion.dev/agent=true";
+
+/// What was read. Nothing here is written back.
+pub(crate) struct Cluster {
+    /// What is in force, by the parser that controller and agents use.
+    pub(crate) config: Config,
+    /// What was set aside.
+    pub(crate) problems: Vec<Problem>,
+    services: Vec<Service>,
+    nodes: Vec<Node>,
+    slices: Vec<EndpointSlice>,
+    leases: BTreeMap<String, Lease>,
+    l2_status: Vec<clarion_api::ServiceL2Status>,
+    bgp_status: Vec<clarion_api::ServiceBGPStatus>,
+    events: Vec<Event>,
+    now: jiff::Timestamp,
+}
+
+/// A Service of type LoadBalancer.
+pub(crate) struct LoadBalancer {
+    pub(crate) key: ServiceKey,
+    pub(crate) labels: Labels,
+    /// As in `status.loadBalancer.ingress`.
+    pub(crate) addresses: Vec<IpAddr>,
+    /// `externalTrafficPolicy`, `Cluster` when absent.
+    pub(crate) traffic_policy: String,
+}
+
+impl Cluster {
+    /// Reads everything the commands report on.
+    pub(crate) async fn read(client: &Client, namespace: &str) -> anyhow::Result<Self> {
+        let (pools, l2, bgp, peers, bfd, communities) = futures::try_join!(
+            list::<clarion_api::IPAddressPool>(client, namespace),
+            list::<clarion_api::L2Advertisement>(client, namespace),
+            list::<clarion_api::BGPAdvertisement>(client, namespace),
+            list::<clarion_api::BGPPeer>(client, namespace),
+            list::<clarion_api::BFDProfile>(client, namespace),
+            list::<clarion_api::Community>(client, namespace),
+        )?;
+        let objects = Objects {
+            namespace: namespace.to_owned(),
+            pools: arcs(pools),
+            l2: arcs(l2),
+            bgp: arcs(bgp),
+            peers: arcs(peers),
+            bfd: arcs(bfd),
+            communities: arcs(communities),
+        };
+        let outcome = clarion_config::parse(&objects, &Config::default());
+        let (services, nodes, slices, leases, l2_status, bgp_status, events) = futures::try_join!(
+            all(Api::<Service>::all(client.clone()), ListParams::default()),
+            all(Api::<Node>::all(client.clone()), ListParams::default()),
+            all(Api::<EndpointSlice>::all(client.clone()), ListParams::default()),
+            all(
+                Api::<Lease>::namespaced(client.clone(), namespace),
+                ListParams::default().labels(AGENT_LEASES)
+            ),
+            list(client, namespace),
+            list(client, namespace),
+            all(
+                Api::<Event>::all(client.clone()),
+                ListParams::default().fields("involvedObject.kind=Service")
+            ),
+        )?;
+        Ok(Self {
+            config: outcome.config,
+            problems: outcome.problems,
+            services,
+            nodes,
+            slices,
+            leases: leases
+                .into_iter()
+                .filter_map(|l| Some((l.spec.as_ref()?.holder_identity.clone()?, l)))
+                .collect(),
+            l2_status,
+            bgp_status,
+            events,
+            now: jiff::Timestamp::now(),
+        })
+    }
+
+    /// Services of type LoadBalancer, in the order of their names.
+    pub(crate) fn services(&self) -> impl Iterator<Item = LoadBalancer> {
+        let mut all: Vec<_> = self.services.iter().filter_map(load_balancer).collect();
+        all.sort_by(|a, b| a.key.cmp(&b.key));
+        all.into_iter()
+    }
+
+    /// The Service object, of whatever type.
+    pub(crate) fn service(&self, key: &ServiceKey) -> Option<&Service> {
+        self.services
+            .iter()
+            .find(|s| s.namespace().as_deref() == Some(&key.namespace) && s.name_any() == key.name)
+    }
+
+    /// Node names, sorted.
+    pub(crate) fn nodes(&self) -> impl Iterator<Item = String> {
+        let mut names: Vec<_> = self.nodes.iter().map(ResourceExt::name_any).collect();
+        names.sort();
+        names.into_iter()
+    }
+
+    /// The pool that holds the address.
+    pub(crate) fn pool_of(&self, address: IpAddr) -> Option<&Pool> {
+        self.config.pools.values().find(|p| p.contains(address))
+    }
+
+    /// The node that answers for the Service on layer 2, as it says itself.
+    pub(crate) fn layer2_owner(&self, key: &ServiceKey) -> Option<String> {
+        self.l2_status.iter().filter_map(|s| s.status.as_ref()).find_map(|s| {
+            (s.service_namespace.as_deref() == Some(&key.namespace)
+                && s.service_name.as_deref() == Some(&key.name))
+            .then(|| s.node.clone())
+            .flatten()
+        })
+    }
+
+    /// Nodes that announce the Service by BGP and the peers each announces it to.
+    pub(crate) fn bgp_announcers(&self, key: &ServiceKey) -> impl Iterator<Item = (String, Vec<String>)> {
+        let mut all: Vec<_> = self
+            .bgp_status
+            .iter()
+            .filter_map(|s| s.status.as_ref())
+            .filter(|s| {
+                s.service_namespace.as_deref() == Some(&key.namespace)
+                    && s.service_name.as_deref() == Some(&key.name)
+            })
+            .filter_map(|s| Some((s.node.clone()?, s.peers.clone())))
+            .collect();
+        all.sort();
+        all.into_iter()
+    }
+
+    /// Seconds since the agent of a node renewed its Lease, by this machine's clock.
+    pub(crate) fn lease_age_s(&self, node: &str) -> Option<i64> {
+        let renewed = self.leases.get(node)?.spec.as_ref()?.renew_time.as_ref()?.0;
+        Some((self.now.as_second() - renewed.as_second()).max(0))
+    }
+
+    /// Nodes with serving endpoints of the Service and how many each has (contract §2.8).
+    pub(crate) fn serving_endpoints(&self, key: &ServiceKey) -> BTreeMap<String, usize> {
+        let mut nodes = BTreeMap::new();
+        for slice in self.slices.iter().filter(|s| {
+            s.namespace().as_deref() == Some(&key.namespace)
+                && s.labels().get("kubernetes.io/service-name") == Some(&key.name)
+        }) {
+            for endpoint in &slice.endpoints {
+                let conditions = endpoint.conditions.as_ref();
+                let ready = conditions.and_then(|c| c.ready).unwrap_or(true);
+                let serving = conditions.and_then(|c| c.serving).unwrap_or(false);
+                if (ready || serving) && !endpoint.addresses.is_empty() {
+                    *nodes.entry(endpoint.node_name.clone().unwrap_or_default()).or_default() += 1;
+                }
+            }
+        }
+        nodes
+    }
+
+    /// The newest Warning about the Service: reason and message.
+    pub(crate) fn last_warning(&self, key: &ServiceKey) -> Option<(String, String)> {
+        self.events
+            .iter()
+            .filter(|e| {
+                e.type_.as_deref() == Some("Warning")
+                    && e.involved_object.namespace.as_deref() == Some(&key.namespace)
+                    && e.involved_object.name.as_deref() == Some(&key.name)
+            })
+            .max_by_key(|e| e.metadata.creation_timestamp.as_ref().map(|t| t.0))
+            .map(|e| (e.reason.clone().unwrap_or_default(), e.message.clone().unwrap_or_default()))
+    }
+}
+
+/// Reads a Service as the load balancer it wants to be; `None` for other types.
+pub(crate) fn load_balancer(service: &Service) -> Option<LoadBalancer> {
+    let spec = service.spec.as_ref()?;
+    if spec.type_.as_deref() != Some("LoadBalancer") {
+        return None;
+    }
+    let ingress = service.status.iter().filter_map(|s| s.load_balancer.as_ref()?.ingress.as_ref()).flatten();
+    Some(LoadBalancer {
+        key: ServiceKey::new(service.namespace().unwrap_or_default(), service.name_any()),
+        labels: service.labels().clone(),
+        addresses: ingress.filter_map(|i| i.ip.as_deref()?.parse().ok()).collect(),
+        traffic_policy: spec.external_traffic_policy.clone().unwrap_or_else(|| "Cluster".to_owned()),
+    })
+}
+
+async fn list<K>(client: &Client, namespace: &str) -> anyhow::Result<Vec<K>>
+where
+    K: Resource<Scope = k8s_openapi::NamespaceResourceScope> + Clone + DeserializeOwned + Debug,
+    K::DynamicType: Default,
+{
+    all(Api::namespaced(client.clone(), namespace), ListParams::default()).await
+}
+
+async fn all<K>(api: Api<K>, params: ListParams) -> anyhow::Result<Vec<K>>
+where
+    K: Resource + Clone + DeserializeOwned + Debug,
+    K::DynamicType: Default,
+{
+    let kind = K::kind(&K::DynamicType::default()).into_owned();
+    match api.list(&params).await {
+        Ok(list) => Ok(list.items),
+        Err(kube::Error::Api(status)) if status.is_not_found() => {
+            anyhow::bail!(
+                "the cluster does not know {kind}: install the CRDs (`kubectl apply -k manifests/base`)"
+            )
+        }
+        Err(error) => Err(error).with_context(|| format!("cannot list {kind}")),
+    }
+}
+
+fn arcs<T>(items: Vec<T>) -> Vec<Arc<T>> {
+    items.into_iter().map(Arc::new).collect()
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use serde_json::{Value, from_value, json};
+
+    /// A cluster with one Service `shop/web`, told by what has happened to it so far.
+    pub(crate) struct Story {
+        pub(crate) assigned: bool,
+        pub(crate) serves: bool,
+        pub(crate) selects: bool,
+        pub(crate) owner: bool,
+    }
+
+    pub(crate) fn announced() -> Story {
+        Story { assigned: true, serves: true, selects: true, owner: true }
+    }
+
+    pub(crate) fn advertised() -> Story {
+        Story { serves: false, owner: false, ..announced() }
+    }
+
+    pub(crate) fn pending() -> Story {
+        Story { assigned: false, owner: false, ..announced() }
+    }
+
+    fn object<T: DeserializeOwned>(value: Value) -> T {
+        from_value(value).unwrap()
+    }
+
+    impl Story {
+        pub(crate) fn cluster(&self) -> Cluster {
+            let meta = |name: &str| json!({"name": name, "namespace": "metallb-system"});
+            let objects = Objects {
+                namespace: "metallb-system".to_owned(),
+                pools: vec![Arc::new(object(json!({
+                    "apiVersion": "metallb.io/v1beta1", "kind": "IPAddressPool",
+                    "metadata": meta("front"), "spec": {"addresses": ["192.0.2.0/24"]}})))],
+                l2: vec![Arc::new(object(json!({
+                    "apiVersion": "metallb.io/v1beta1", "kind": "L2Advertisement", "metadata": meta("all"),
+                    "spec": {"ipAddressPools": [if self.selects { "front" } else { "back" }]}})))],
+                bgp: vec![],
+                peers: vec![],
+                bfd: vec![],
+                communities: vec![],
+            };
+            let outcome = clarion_config::parse(&objects, &Config::default());
+            let ingress = if self.assigned { json!([{"ip": "192.0.2.1"}]) } else { json!([]) };
+            let web = json!({"name": "web", "namespace": "shop"});
+            Cluster {
+                config: outcome.config,
+                problems: outcome.problems,
+                services: vec![object(json!({"metadata": web, "spec": {"type": "LoadBalancer"},
+                    "status": {"loadBalancer": {"ingress": ingress}}}))],
+                nodes: vec![object(json!({"metadata": {"name": "n1"}}))],
+                slices: vec![object(json!({
+                    "metadata": {"name": "web-1", "namespace": "shop", "labels": {"kubernetes.io/service-name": "web"}},
+                    "addressType": "IPv4",
+                    "endpoints": [{"addresses": ["10.0.0.1"], "nodeName": "n1", "conditions": {"ready": self.serves}}]}))],
+                leases: BTreeMap::new(),
+                l2_status: if self.owner {
+                    vec![object(json!({
+                        "apiVersion": "metallb.io/v1beta1", "kind": "ServiceL2Status", "metadata": meta("l2-x"), "spec": {},
+                        "status": {"node": "n1", "serviceName": "web", "serviceNamespace": "shop"}}))]
+                } else {
+                    vec![]
+                },
+                bgp_status: vec![],
+                events: vec![object(json!({
+                    "metadata": {"name": "e", "namespace": "shop"}, "type": "Warning", "reason": "AllocationFailed",
+                    "message": "no available IPs", "involvedObject": {"namespace": "shop", "name": "web"}}))],
+                now: jiff::Timestamp::UNIX_EPOCH,
+            }
+        }
+    }
+}
