@@ -47,7 +47,7 @@ pub struct L2AdvertisementSpec {
     /// Exact names of the interfaces to announce on; none means all. Nodes that have none of
     /// them cannot announce.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(transform = rules::unique_names("interfaces", 256))]
+    #[schemars(transform = Shape::list(256, rules::device("interfaces")))]
     pub interfaces: Vec<String>,
     /// Services to announce, by label. Any one selector suffices; none means all. A Service
     /// that is selected here may not share its address (annotation allow-shared-ip).

@@ -54,7 +54,7 @@ pub struct BGPPeerSpec {
     /// Interface at whose other end the peer is, for unnumbered BGP by IPv6 link-local
     /// addresses. Exclusive with peerAddress.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(transform = rules::interface())]
+    #[schemars(transform = rules::device("interface"))]
     pub interface: Option<String>,
     /// Our address on the session. It must exist on the node.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -80,7 +80,7 @@ pub struct BGPPeerSpec {
     /// Our BGP identifier, written like an IPv4 address. An IPv4 address of the node unless
     /// set.
     #[serde(default, skip_serializing_if = "Option::is_none", rename = "routerID")]
-    #[schemars(transform = rules::ip_literal("routerID", "invalid router ID"))]
+    #[schemars(transform = rules::router_id())]
     pub router_id: Option<String>,
     /// Nodes that talk to the peer, by label. Any one selector suffices; none means all
     /// nodes.
@@ -90,7 +90,7 @@ pub struct BGPPeerSpec {
     /// Password for TCP-MD5 (RFC 2385). Everyone who may read this object can read it:
     /// passwordSecret is better. Exclusive with passwordSecret.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(transform = rules::one_line("password", 80))]
+    #[schemars(transform = rules::password())]
     pub password: Option<String>,
     /// Secret of type kubernetes.io/basic-auth in this namespace, whose key `password` holds
     /// the password for TCP-MD5. Exclusive with password.
@@ -111,7 +111,7 @@ pub struct BGPPeerSpec {
     pub ebgp_multi_hop: Option<bool>,
     /// VRF of the node that the session lives in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(transform = rules::one_line("vrf", 64))]
+    #[schemars(transform = rules::device("vrf"))]
     pub vrf: Option<String>,
     /// Deprecated and without effect; use dualStackAddressFamily.
     #[serde(default, rename = "disableMP")]

@@ -56,22 +56,6 @@ impl Shape {
         self
     }
 
-    /// A CEL rule whose message is itself an expression, to name the culprit.
-    pub(crate) fn explained(
-        mut self,
-        rule: impl Into<String>,
-        message_expression: impl Into<String>,
-        message: impl Into<String>,
-    ) -> Self {
-        self.rules.push(json!({
-            "rule": rule.into(),
-            "messageExpression": message_expression.into(),
-            // Shown when the expression fails, or its result is too long.
-            "message": message.into(),
-        }));
-        self
-    }
-
     fn lay_over(&self, schema: &mut Map<String, Value>) {
         schema.extend(self.keys.clone());
         if !self.rules.is_empty() {
