@@ -4,14 +4,14 @@
 //! `rustc-web` packages bring core for BPF ready made, which serves where rustup
 //! offers no sources. `bpf-linker` comes from PATH or is built once.
 
-use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
 use super::{Mode, Part, State, lock};
+use crate::ebpf::{self, Toolchain};
 use crate::run;
 use crate::ui::Ui;
 use crate::workspace::{Workspace, clean_cargo_env, which};
@@ -23,46 +23,15 @@ pub(super) const DEBIAN: [&str; 3] = ["rustc-web", "cargo-web", "libstd-rust-web
 pub(super) const NIGHTLY_REMEDY: &str =
     "rustup toolchain install nightly --profile minimal --component rust-src";
 
-/// The version that is known to link what the compilers above emit.
-const LINKER: &str = "0.10.3";
-
 /// 65-130 s were measured on two cores; other builds run beside it.
 const BUDGET: Duration = Duration::from_secs(15 * 60);
 
-/// Who compiles BPF here.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Toolchain {
-    /// rustup's nightly with rust-src, at its sysroot.
-    Nightly(PathBuf),
-    /// Debian's /usr/bin/rustc with its core for BPF.
-    Debian(PathBuf),
-}
-
-impl fmt::Display for Toolchain {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Nightly(sysroot) => write!(f, "rustup nightly with rust-src, {}", sysroot.display()),
-            Self::Debian(core) => write!(f, "/usr/bin/rustc with {}", core.display()),
-        }
-    }
-}
-
-/// The toolchain that is there, if any.
-pub(super) fn toolchain() -> Option<Toolchain> {
-    let sysroot =
-        run::output_of(Command::new("rustup").args(["run", "nightly", "rustc", "--print", "sysroot"]));
-    if let Some(sysroot) = sysroot.map(PathBuf::from)
-        && sysroot.join("lib/rustlib/src/rust/library/core").is_dir()
-    {
-        return Some(Toolchain::Nightly(sysroot));
-    }
-    if !Path::new("/usr/bin/cargo").is_file() {
-        return None;
-    }
-    let mut rustc = Command::new("/usr/bin/rustc");
-    rustc.args(["--print", "target-libdir", "--target", "bpfel-unknown-none"]);
-    let core = PathBuf::from(run::output_of(&mut rustc)?);
-    core.is_dir().then_some(Toolchain::Debian(core))
+/// The toolchain that is there, as the table of parts names it.
+pub(super) fn toolchain() -> Option<String> {
+    Some(match ebpf::find_toolchain()? {
+        Toolchain::Nightly => "rustup's nightly with rust-src".to_owned(),
+        Toolchain::Distribution(cargo) => format!("{} with a prebuilt core for BPF", cargo.display()),
+    })
 }
 
 /// Asks rustup for a nightly with sources, where there is rustup. That it failed
@@ -92,41 +61,41 @@ pub(super) fn install_nightly(workspace: &Workspace, ui: &Ui) -> Result<()> {
 /// When the lock or log cannot be written, and on Ctrl-C.
 pub(super) fn ensure_linker(workspace: &Workspace, ui: &Ui, mode: Mode) -> Result<Part> {
     let since = Instant::now();
-    let tools = workspace.cache.join("tools");
-    let cached = tools.join("bin/bpf-linker");
-    let find = || which("bpf-linker").into_iter().chain([cached.clone()]).find(|file| works(file));
-    if let Some(file) = find() {
-        return Ok(Part::new("bpf-linker", State::Found, file.display().to_string(), since));
+    let name = "bpf-linker";
+    let command = install(workspace)?;
+    let how = run::describe(&command);
+    let missing = || State::Missing { remedy: format!("outside of this repository: {how}") };
+    if let Some(file) = ebpf::find_bpf_linker() {
+        let state = if works(&file) { State::Found } else { missing() };
+        return Ok(Part::new(name, state, file.display().to_string(), since));
     }
-    let command = format!("cargo install bpf-linker --version {LINKER} --locked --root {}", tools.display());
-    let missing = || State::Missing { remedy: format!("in another folder than this repository: {command}") };
     if !mode.may_install() {
-        return Ok(Part::new("bpf-linker", missing(), "", since));
+        return Ok(Part::new(name, missing(), "", since));
     }
-    let step = ui.step("bpf-linker", &format!("{command} (links the XDP program; 1-2 minutes, once)"));
+    let step = ui.step(name, &format!("{how} (links the XDP program; 1-2 minutes, once)"));
     let _lock = lock::hold(&workspace.cache.join("bpf-linker.lock"), &step)?;
-    if find().is_none() {
-        let log = run::fresh_log(&workspace.logs, "bpf-linker")?;
-        if let Err(error) = run::stepped(install(workspace, &tools), &log, BUDGET, &step) {
+    if ebpf::find_bpf_linker().is_none() {
+        let log = run::fresh_log(&workspace.logs, name)?;
+        if let Err(error) = run::stepped(command, &log, BUDGET, &step) {
             step.failed(&format!("{error:#}"));
-            return Ok(Part::new("bpf-linker", missing(), "", since));
+            return Ok(Part::new(name, missing(), "", since));
         }
     }
-    step.done(&cached.display().to_string());
-    Ok(Part::new("bpf-linker", State::Built, cached.display().to_string(), since))
+    let place = ebpf::tools_dir()?.join("bin").join(name).display().to_string();
+    step.done(&place);
+    Ok(Part::new(name, State::Built, place, since))
 }
 
 /// The command, away from this workspace's `.cargo/config.toml` (its target and
 /// its static linking are not the linker's) and from any flags of the caller.
-fn install(workspace: &Workspace, tools: &Path) -> Command {
-    let mut cargo = Command::new("cargo");
-    cargo.args(["install", "bpf-linker", "--version", LINKER, "--locked", "--root"]).arg(tools);
+fn install(workspace: &Workspace) -> Result<Command> {
+    let mut cargo = ebpf::install_bpf_linker()?;
     cargo.current_dir(&workspace.cache);
     clean_cargo_env(&mut cargo);
     for name in ["RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS", "CARGO_BUILD_TARGET", "CARGO_TARGET_DIR"] {
         cargo.env_remove(name);
     }
-    cargo
+    Ok(cargo)
 }
 
 /// Whether it runs and is of the release series that was tried, or a later one.
