@@ -5,11 +5,11 @@
 //! paragraphs, not lines of source; and a spec whose fields are all optional may be left
 //! out. BGPPeer gets its second version.
 
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::JSON;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     CustomResourceConversion, CustomResourceDefinition, CustomResourceDefinitionVersion, JSONSchemaProps,
     JSONSchemaPropsOrArray, JSONSchemaPropsOrBool,
 };
-use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::JSON;
 use kube::CustomResourceExt;
 use serde_json::json;
 
@@ -38,7 +38,9 @@ pub fn crds() -> Vec<CustomResourceDefinition> {
     for crd in &mut all {
         crd.spec.names.short_names = None;
         crd.spec.names.categories = None;
-        for schema in crd.spec.versions.iter_mut().filter_map(|v| v.schema.as_mut()?.open_api_v3_schema.as_mut()) {
+        for schema in
+            crd.spec.versions.iter_mut().filter_map(|v| v.schema.as_mut()?.open_api_v3_schema.as_mut())
+        {
             tidy(schema);
             optional_spec(schema);
         }

@@ -116,7 +116,8 @@ pub(crate) fn communities() -> Shape {
         format!("!self.matches('^(large:)?[0-9:]*$') || {}", is_community()),
         format!("invalid community value: {COMMUNITY_REMEDY}"),
     );
-    Shape::list(256, entry).rule(NO_DUPLICATES, "duplicate definition of community: write each community once")
+    Shape::list(256, entry)
+        .rule(NO_DUPLICATES, "duplicate definition of community: write each community once")
 }
 
 /// Aliases: named, and each name once.
@@ -243,10 +244,8 @@ pub(crate) fn connect_time() -> Shape {
 
 /// A password: no line breaks, and no longer than the kernel's TCP-MD5 keys.
 pub(crate) fn password() -> Shape {
-    Shape::text(80).rule(
-        r"!self.matches('[\\r\\n]')",
-        "password contains invalid characters: write it on one line",
-    )
+    Shape::text(80)
+        .rule(r"!self.matches('[\\r\\n]')", "password contains invalid characters: write it on one line")
 }
 
 /// The message is MetalLB's to the letter.

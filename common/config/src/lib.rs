@@ -6,8 +6,16 @@
 //! quarantined alone: the others count as if it were not there, and what its last
 //! good version allowed stays in force (`architecture.md`, "Plan centrally").
 
+mod advertisement;
+mod bfd;
+mod check;
+mod community;
+mod duration;
 mod model;
 mod parse;
+mod peer;
+mod pool;
+mod settle;
 
 pub use model::*;
 pub use parse::{Objects, parse};

@@ -21,7 +21,13 @@ pub struct Config {
     pub peers: BTreeMap<String, Peer>,
     /// BFDProfiles by name.
     pub bfd: BTreeMap<String, BfdProfile>,
+    /// Community objects by name. Advertisements have them resolved; they are kept here
+    /// because the last good version of a bad one stays in force.
+    pub communities: BTreeMap<String, Aliases>,
 }
+
+/// Names for communities: one Community object.
+pub type Aliases = BTreeMap<String, Community>;
 
 /// An IPAddressPool.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -91,15 +97,19 @@ pub struct PoolSelection {
     pub names: BTreeSet<PoolName>,
     /// `ipAddressPoolSelectors`.
     pub selectors: Vec<LabelSelector>,
+    /// Pools that the advertisement selects but cannot be applied to; there is a
+    /// [`Problem`] for each.
+    pub except: BTreeSet<PoolName>,
 }
 
 impl PoolSelection {
     /// Whether the pool is selected.
     #[must_use]
     pub fn matches(&self, pool: &Pool) -> bool {
-        (self.names.is_empty() && self.selectors.is_empty())
+        let selected = (self.names.is_empty() && self.selectors.is_empty())
             || self.names.contains(&pool.name)
-            || self.selectors.iter().any(|s| s.matches(&pool.labels))
+            || self.selectors.iter().any(|s| s.matches(&pool.labels));
+        selected && !self.except.contains(&pool.name)
     }
 }
 

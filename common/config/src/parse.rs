@@ -1,16 +1,26 @@
 //! [`parse`]: the objects as the API server has them, to what they mean.
+//!
+//! In the order of what refers to what: pools, aliases and BFD profiles first, then
+//! advertisements and peers, which are checked against them.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use clarion_api::{BFDProfile, BGPAdvertisement, BGPPeer, Community, IPAddressPool, L2Advertisement};
+use clarion_core::PoolName;
+use kube::{Resource, ResourceExt};
 
-use crate::model::{Config, Outcome};
+use crate::check::Wrong;
+use crate::model::{Aliases, BfdProfile, BgpAdvertisement, Config, ObjectRef, Outcome, Peer, Pool, Problem};
+use crate::settle::{Candidate, NoConflicts, settle};
+use crate::{advertisement, bfd, community, peer, pool};
 
 /// All configuration objects at one moment, from whatever namespace they were seen in.
-/// Order does not matter.
+/// Order does not matter. A front end for another notation produces the same objects.
 #[derive(Debug, Clone, Default)]
 pub struct Objects {
-    /// The configuration namespace. Objects elsewhere have no effect but a [`Problem`](crate::Problem).
+    /// The configuration namespace. Objects elsewhere have no effect but a
+    /// [`Problem`].
     pub namespace: String,
     /// IPAddressPools.
     pub pools: Vec<Arc<IPAddressPool>>,
@@ -27,10 +37,177 @@ pub struct Objects {
 }
 
 /// Reads all objects. An object that is wrong is set aside alone, with a
-/// [`Problem`](crate::Problem); if `previous` holds it, that last good version stays in force.
-/// `previous` is the `config` of the last outcome, or the default at start.
+/// [`Problem`]; if `previous` holds it, that last good version stays in force. `previous` is
+/// the `config` of the last outcome, or the default at start: then of two objects that are
+/// in each other's way the older one counts.
 #[must_use]
 pub fn parse(objects: &Objects, previous: &Config) -> Outcome {
-    let _ = objects;
-    Outcome { config: previous.clone(), problems: Vec::new() }
+    let mut reader = Reader { namespace: &objects.namespace, problems: Vec::new() };
+    let pools = reader.pools(&objects.pools, previous);
+    let communities = reader.communities(&objects.communities, previous);
+    let mut bfd = reader.bfd(&objects.bfd, previous);
+    let config = Config {
+        l2: reader.l2(&objects.l2, previous),
+        bgp: reader.bgp(&objects.bgp, previous, &pools, &communities),
+        peers: reader.peers(&objects.peers, previous, &mut bfd),
+        pools,
+        communities,
+        bfd,
+    };
+    let mut problems = reader.problems;
+    problems.sort();
+    problems.dedup();
+    Outcome { config, problems }
+}
+
+struct Reader<'a> {
+    namespace: &'a str,
+    problems: Vec<Problem>,
+}
+
+impl Reader<'_> {
+    fn pools(&mut self, objects: &[Arc<IPAddressPool>], previous: &Config) -> BTreeMap<PoolName, Pool> {
+        let before = |name: &str| previous.pools.get(&PoolName::new(name)).cloned();
+        let candidates = self.candidates(objects, pool::read, before);
+        let settled = settle(&candidates, &pool::TakenRanges::default(), &mut self.problems);
+        settled.into_values().map(|pool| (pool.name.clone(), pool)).collect()
+    }
+
+    fn communities(&mut self, objects: &[Arc<Community>], previous: &Config) -> BTreeMap<String, Aliases> {
+        let before = |name: &str| previous.communities.get(name).cloned();
+        let candidates = self.candidates(objects, community::read, before);
+        settle(&candidates, &community::AliasNames::default(), &mut self.problems)
+    }
+
+    fn bfd(&mut self, objects: &[Arc<BFDProfile>], previous: &Config) -> BTreeMap<String, BfdProfile> {
+        let candidates = self.candidates(objects, bfd::read, |name| previous.bfd.get(name).cloned());
+        settle(&candidates, &NoConflicts, &mut self.problems)
+    }
+
+    fn l2(
+        &mut self,
+        objects: &[Arc<L2Advertisement>],
+        previous: &Config,
+    ) -> BTreeMap<String, crate::model::L2Advertisement> {
+        let candidates =
+            self.candidates(objects, advertisement::read_l2, |name| previous.l2.get(name).cloned());
+        settle(&candidates, &NoConflicts, &mut self.problems)
+    }
+
+    fn bgp(
+        &mut self,
+        objects: &[Arc<BGPAdvertisement>],
+        previous: &Config,
+        pools: &BTreeMap<PoolName, Pool>,
+        communities: &BTreeMap<String, Aliases>,
+    ) -> BTreeMap<String, BgpAdvertisement> {
+        let aliases: Aliases = communities.values().flatten().map(|(k, v)| (k.clone(), *v)).collect();
+        let before = |name: &str| {
+            let mut advertisement = previous.bgp.get(name).cloned()?;
+            advertisement.pools.except = BTreeSet::new();
+            Some(advertisement)
+        };
+        let mut candidates = self.candidates(objects, |o| advertisement::read_bgp(o, &aliases), before);
+        // An edit that made it too wide for a pool is the edit's fault: the version before stays.
+        for candidate in candidates.iter_mut().filter(|c| c.previous.is_some()) {
+            if let Ok(value) = &candidate.parsed
+                && candidate.previous.as_ref() != Some(value)
+                && let Some((_, wrong)) = advertisement::too_wide(value, pools).into_iter().next()
+            {
+                candidate.parsed = Err(wrong);
+            }
+        }
+        let ledger = advertisement::LocalPreferences::new(pools);
+        let mut settled = settle(&candidates, &ledger, &mut self.problems);
+        // Otherwise (a new pool, or a start) it applies to all pools but those it is too wide for.
+        for candidate in &candidates {
+            let Some(advertisement) = settled.get_mut(&candidate.object.name) else { continue };
+            for (pool, wrong) in advertisement::too_wide(advertisement, pools) {
+                advertisement.pools.except.insert(pool);
+                if candidate.parsed.is_ok() {
+                    self.problems.push(problem(&candidate.object, wrong, candidate.previous.is_some()));
+                }
+            }
+        }
+        settled
+    }
+
+    fn peers(
+        &mut self,
+        objects: &[Arc<BGPPeer>],
+        previous: &Config,
+        bfd: &mut BTreeMap<String, BfdProfile>,
+    ) -> BTreeMap<String, Peer> {
+        let known = &*bfd;
+        let read = |object: &BGPPeer| {
+            let peer = peer::read(object)?;
+            match &peer.bfd_profile {
+                Some(profile) if !known.contains_key(profile) => Err(Wrong::new(
+                    "spec.bfdProfile",
+                    format!(
+                        "peer {} referencing non existing bfd profile {profile}: create the BFDProfile or remove bfdProfile",
+                        peer.name
+                    ),
+                )),
+                _ => Ok(peer),
+            }
+        };
+        let candidates = self.candidates(objects, read, |name| previous.peers.get(name).cloned());
+        let settled = settle(&candidates, &peer::Sessions::default(), &mut self.problems);
+        // A profile that was deleted stays as long as a peer in force depends on it.
+        for profile in settled.values().filter_map(|peer| peer.bfd_profile.as_ref()) {
+            if let (None, Some(last)) = (bfd.get(profile), previous.bfd.get(profile)) {
+                bfd.insert(profile.clone(), last.clone());
+            }
+        }
+        settled
+    }
+
+    /// Every object of one kind with what it says and what of it is in force, oldest first.
+    /// Objects of another namespace are told so and do not count.
+    fn candidates<K, T>(
+        &mut self,
+        objects: &[Arc<K>],
+        read: impl Fn(&K) -> Result<T, Wrong>,
+        previous: impl Fn(&str) -> Option<T>,
+    ) -> Vec<Candidate<T>>
+    where
+        K: Resource<DynamicType = ()>,
+    {
+        let mut objects: Vec<&K> = objects.iter().map(Arc::as_ref).collect();
+        objects.sort_by_cached_key(|o| (o.meta().creation_timestamp.as_ref().map(|t| t.0), o.name_any()));
+        let mut candidates = Vec::with_capacity(objects.len());
+        for object in objects {
+            let reference = reference(object);
+            if reference.namespace == self.namespace {
+                let previous = previous(&reference.name);
+                candidates.push(Candidate { object: reference, parsed: read(object), previous });
+            } else {
+                let message =
+                    format!("resource must be created in {} namespace: create it there", self.namespace);
+                self.problems.push(problem(&reference, Wrong::new("metadata.namespace", message), false));
+            }
+        }
+        candidates
+    }
+}
+
+fn problem(object: &ObjectRef, wrong: Wrong, last_good_kept: bool) -> Problem {
+    Problem { object: object.clone(), field: wrong.field, message: wrong.message, last_good_kept }
+}
+
+fn reference<K: Resource<DynamicType = ()>>(object: &K) -> ObjectRef {
+    ObjectRef {
+        kind: kind::<K>(),
+        namespace: object.meta().namespace.clone().unwrap_or_default(),
+        name: object.name_any(),
+    }
+}
+
+/// The kind as text that lives as long as the program.
+fn kind<K: Resource<DynamicType = ()>>() -> &'static str {
+    match K::kind(&()) {
+        std::borrow::Cow::Borrowed(kind) => kind,
+        std::borrow::Cow::Owned(_) => "object",
+    }
 }

@@ -1,0 +1,123 @@
+//! IPAddressPool to [`Pool`].
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use clarion_api::IPAddressPool;
+use clarion_core::{AddressRange, Family, PoolName};
+use kube::ResourceExt;
+
+use crate::check::{Wrong, number, selectors};
+use crate::model::{Pool, ServiceAllocation};
+use crate::settle::Ledger;
+
+pub(crate) fn read(object: &IPAddressPool) -> Result<Pool, Wrong> {
+    let name = object.name_any();
+    let ranges = ranges(&name, &object.spec.addresses)?;
+    let allocation = object.spec.service_allocation.as_ref().map(allocation).transpose()?;
+    Ok(Pool {
+        name: PoolName::new(name),
+        labels: object.labels().clone(),
+        ranges,
+        auto_assign: object.spec.auto_assign,
+        avoid_buggy_ips: object.spec.avoid_buggy_ips,
+        allocation,
+    })
+}
+
+/// Every entry, none overlapping another of the same pool.
+fn ranges(pool: &str, entries: &[String]) -> Result<Vec<AddressRange>, Wrong> {
+    if entries.is_empty() {
+        let message = "pool has no prefixes defined: write at least one prefix or range";
+        return Err(Wrong::new("spec.addresses", message));
+    }
+    let mut taken = TakenRanges::default();
+    let mut ranges = Vec::with_capacity(entries.len());
+    for (i, entry) in entries.iter().enumerate() {
+        let field = format!("spec.addresses[{i}]");
+        let range: AddressRange = entry.parse().map_err(|e| Wrong::new(&field, e))?;
+        if is_mapped(range.first()) || is_mapped(range.last()) {
+            let message = format!("invalid CIDR {entry:?} in pool {pool:?}: write IPv4 addresses as such");
+            return Err(Wrong::new(field, message));
+        }
+        if let Some(message) = taken.overlap(pool, range) {
+            return Err(Wrong::new(field, message));
+        }
+        taken.take(pool, range);
+        ranges.push(range);
+    }
+    Ok(ranges)
+}
+
+/// Whether it is an IPv4 address dressed up as IPv6, which nobody on the wire would ask for.
+fn is_mapped(address: IpAddr) -> bool {
+    matches!(address, IpAddr::V6(v6) if v6.to_ipv4_mapped().is_some())
+}
+
+fn allocation(spec: &clarion_api::ServiceAllocation) -> Result<ServiceAllocation, Wrong> {
+    let at = |field: &str| format!("spec.serviceAllocation.{field}");
+    let priority = number(&at("priority"), spec.priority.unwrap_or(0), 0, u32::MAX)?;
+    let mut namespaces = std::collections::BTreeSet::new();
+    for (i, namespace) in spec.namespaces.iter().enumerate() {
+        if !namespaces.insert(namespace.clone()) {
+            let message = format!("duplicate definition in namespaces field: remove one {namespace:?}");
+            return Err(Wrong::new(at(&format!("namespaces[{i}]")), message));
+        }
+    }
+    Ok(ServiceAllocation {
+        priority,
+        namespaces,
+        namespace_selectors: selectors(&at("namespaceSelectors"), &spec.namespace_selectors)?,
+        service_selectors: selectors(&at("serviceSelectors"), &spec.service_selectors)?,
+    })
+}
+
+/// The ranges of all accepted pools by first address. They never overlap, so the one that
+/// starts last before a range's end is the only one that can overlap it.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct TakenRanges {
+    by_first: BTreeMap<IpAddr, (AddressRange, String)>,
+}
+
+impl TakenRanges {
+    fn overlap(&self, pool: &str, range: AddressRange) -> Option<String> {
+        let (_, (other, owner)) = self.by_first.range(..=range.last()).next_back()?;
+        other.overlaps(&range).then(|| {
+            let of = if owner == pool { "of the same pool".to_owned() } else { format!("of pool {owner:?}") };
+            format!(
+                "CIDR {:?} in pool {pool:?} overlaps with already defined CIDR {:?} {of}: remove the addresses from one of them",
+                range.to_string(),
+                other.to_string()
+            )
+        })
+    }
+
+    fn take(&mut self, pool: &str, range: AddressRange) {
+        self.by_first.insert(range.first(), (range, pool.to_owned()));
+    }
+}
+
+impl Ledger<Pool> for TakenRanges {
+    fn conflict(&self, name: &str, pool: &Pool) -> Option<Wrong> {
+        pool.ranges.iter().enumerate().find_map(|(i, range)| {
+            Some(Wrong::new(format!("spec.addresses[{i}]"), self.overlap(name, *range)?))
+        })
+    }
+
+    fn enter(&mut self, name: &str, pool: &Pool) {
+        for range in &pool.ranges {
+            self.take(name, *range);
+        }
+    }
+}
+
+/// The prefix length below which aggregation would announce addresses that no entry of the
+/// pool holds: per entry the shortest of its prefixes (contract §1.3), and of those the
+/// longest, with its entry.
+pub(crate) fn longest_entry(pool: &Pool, family: Family) -> Option<(u8, AddressRange)> {
+    pool.ranges
+        .iter()
+        .filter(|r| r.family() == family)
+        .filter_map(|r| Some((r.prefixes().iter().map(ipnet::IpNet::prefix_len).min()?, *r)))
+        .max_by_key(|(length, _)| *length)
+}
