@@ -1,1 +1,9 @@
 //! End-to-end tests: the shipped binaries in the lab.
+//!
+//! Here is what the tests (`tests/e2e/`) and the demo (`bin/demo`) share:
+//! the objects that they apply, and questions about what became of them.
+//! [`harness`] runs many tests on few labs.
+
+pub mod harness;
+pub mod look;
+pub mod objects;

@@ -62,6 +62,14 @@ impl Lab {
         Ok(file)
     }
 
+    /// The log files of a namespace's containers on all nodes, of earlier runs too
+    /// as far as the kubelets keep them.
+    pub fn pod_logs(&self, namespace: &str) -> Vec<PathBuf> {
+        let sign = format!("{namespace}_");
+        let all = self.nodes().iter().flat_map(|n| logs(&n.machine().dir().join("kubelet")));
+        all.filter(|path| path.to_string_lossy().contains(&sign)).collect()
+    }
+
     /// Pods and the latest events: what is looked at first.
     fn summary(&self) -> String {
         if self.control_plane.is_none() {

@@ -101,7 +101,7 @@ impl Lab {
             if spec.routers > 0 {
                 let gateway = router(1);
                 netns.ip(&format!(
-                    "route add default via {}\n-6 route add default via {}",
+                    "route add default via {}\nroute add ::/0 via {}",
                     gateway.v4, gateway.v6
                 ))?;
             }

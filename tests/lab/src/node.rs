@@ -70,8 +70,7 @@ impl Node {
         switch.plug(self.machine.name(), self.machine.netns(), &self.station(), self.native_xdp)?;
         if routers > 0 {
             let gateway = router(1);
-            let lines =
-                format!("route add default via {}\n-6 route add default via {}", gateway.v4, gateway.v6);
+            let lines = format!("route add default via {}\nroute add ::/0 via {}", gateway.v4, gateway.v6);
             self.machine.netns().ip(&lines)?;
         }
         if let Some(centre) = management {

@@ -50,6 +50,21 @@ impl ProcessId {
         }
     }
 
+    /// Ends it at once, as a crash would.
+    pub fn kill(self) {
+        self.signal(Signal::SIGKILL);
+    }
+
+    /// Stops it as if it hung; its sockets stay open.
+    pub fn pause(self) {
+        self.signal(Signal::SIGSTOP);
+    }
+
+    /// Lets a paused process go on.
+    pub fn resume(self) {
+        self.signal(Signal::SIGCONT);
+    }
+
     /// A field of `/proc/PID/status`, such as `CapEff` or `VmRSS`.
     pub fn status_field(self, field: &str) -> Option<String> {
         let text = std::fs::read_to_string(format!("/proc/{}/status", self.pid)).ok()?;
@@ -169,17 +184,17 @@ impl Process {
 
     /// Ends it at once, as a crash would.
     pub fn kill(&self) {
-        self.inner.signal(Signal::SIGKILL);
+        self.inner.kill();
     }
 
     /// Stops it as if it hung; its sockets stay open.
     pub fn pause(&self) {
-        self.inner.signal(Signal::SIGSTOP);
+        self.inner.pause();
     }
 
     /// Lets a paused process go on.
     pub fn resume(&self) {
-        self.inner.signal(Signal::SIGCONT);
+        self.inner.resume();
     }
 }
 

@@ -43,7 +43,7 @@ impl Router {
         ))?;
         far_client.ip(&format!(
             "addr add {}/24 dev eth0\naddr add {}/64 dev eth0 nodad\nlink set eth0 up\n\
-             route add default via {}\n-6 route add default via {}",
+             route add default via {}\nroute add ::/0 via {}",
             client.v4, client.v6, gateway.v4, gateway.v6
         ))?;
         machine.netns().sysctl(&[

@@ -1,7 +1,7 @@
 //! `lab`: keeps a lab up for a person to look around in.
 //!
-//! `lab [--bare] [NODES]` starts the usual lab (with `--bare` without Clarion),
-//! prints how to reach its parts and ends it on Enter, end of input or Ctrl-C.
+//! `lab [--bare | --wires] [NODES]` starts the usual lab (with `--bare` without
+//! Clarion, with `--wires` without a control plane either), prints how to reach its parts and ends it on Enter, end of input or Ctrl-C.
 
 use anyhow::{Context, Result};
 use clarion_lab::{Lab, Spec};
@@ -12,9 +12,11 @@ fn main() -> Result<()> {
     for argument in std::env::args().skip(1) {
         match argument.as_str() {
             "--bare" => spec.clarion = false,
+            "--wires" => spec = Spec::wires(spec.nodes, spec.clients),
             number => {
-                spec.nodes =
-                    number.parse().with_context(|| format!("{number}: --bare or a number of nodes"))?
+                spec.nodes = number
+                    .parse()
+                    .with_context(|| format!("{number}: --bare, --wires or a number of nodes"))?
             }
         }
     }

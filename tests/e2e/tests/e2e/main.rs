@@ -1,0 +1,32 @@
+//! The end-to-end tests: what a user does with kubectl, what a client on the
+//! network sees of it, on the release binaries started from `manifests/`.
+//!
+//! `e2e [WORD…]` runs the tests whose name contains every word.
+
+mod addresses;
+mod admission;
+mod announce;
+mod faults;
+mod operate;
+
+use clarion_e2e::harness::Group;
+use clarion_e2e::look::apply_base;
+use clarion_lab::{Lab, Spec};
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    clarion_e2e::harness::main(&[
+        Group {
+            name: "cluster",
+            spec: Spec::cluster,
+            prepare: apply_base,
+            cases: &[admission::CASES, addresses::CASES, announce::CASES, operate::CASES, faults::CASES],
+        },
+        Group {
+            name: "leftovers",
+            spec: || Spec::wires(0, 0),
+            prepare: |_: &Lab| Ok(()),
+            cases: &[operate::LEFTOVERS],
+        },
+    ])
+}
