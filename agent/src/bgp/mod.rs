@@ -10,13 +10,15 @@
 //!   routes or timers changed is told. It owns the tasks, so a task that ends
 //!   by a fault is noticed, reported and begun again.
 //! * A **peer task** owns one [`clarion_bgp::Session`] and its socket. It waits for
-//!   bytes, room to write, the next deadline, other routes, or the end, and
-//!   never for anything else.
+//!   TCP, the next deadline, or another order, and never for anything else.
 //!
 //! Nothing here waits for the API server, and no channel can fill up: all are watches.
 
 mod config;
+mod peer;
+mod sockopt;
 mod status;
+mod supervisor;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -26,10 +28,12 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 pub use config::{DesiredPeer, DesiredPeers, Password, PeerConfig, PeerConfigError};
+use status::StatusBoard;
 pub use status::{SessionStatus, Sessions};
 
 /// Finds the other addresses of the interface that holds a session's local
-/// address. Called when TCP came up; must not block.
+/// address. Called when TCP came up; must not block. Leave `link_local` empty
+/// unless the peer is known to share the link.
 pub type AddressLookup = Arc<dyn Fn(IpAddr) -> LocalAddresses + Send + Sync>;
 
 /// Starts the driver.
@@ -38,11 +42,15 @@ pub type AddressLookup = Arc<dyn Fn(IpAddr) -> LocalAddresses + Send + Sync>;
 /// graceful restart are closed without a word, all others with NOTIFICATION
 /// Cease, and the handle completes when that is done (at most about a second).
 /// A driver that completes earlier has failed: treat it as the agent's failure.
+///
+/// The first value that names a peer should hold all of its routes: with graceful
+/// restart, the End-of-RIB marker after them makes the peer forget all others.
+///
+/// Must be called inside a tokio runtime with IO and time.
 pub fn start(
     desired: watch::Receiver<Arc<DesiredPeers>>,
     lookup: AddressLookup,
 ) -> (watch::Receiver<Arc<Sessions>>, JoinHandle<()>) {
-    let _ = (desired, lookup);
-    let (_, status) = watch::channel(Arc::default());
-    (status, tokio::spawn(async {}))
+    let (board, sessions) = StatusBoard::new();
+    (sessions, tokio::spawn(supervisor::run(desired, lookup, board)))
 }

@@ -2,10 +2,12 @@
 //! `kubectl clarion` read it from one value.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use clarion_bgp::Withheld;
 use clarion_bgp::session::{Cause, Counters, Negotiated, StateName};
+use tokio::sync::watch;
 
 /// Status of all sessions by BGPPeer name.
 pub type Sessions = BTreeMap<String, SessionStatus>;
@@ -33,8 +35,9 @@ pub struct SessionStatus {
     pub counters: Counters,
     /// Prefixes the peer has been told: `announced_prefixes_total`.
     pub announced: usize,
-    /// Prefixes still to be told or taken back: `pending_prefixes_total`.
-    pub pending: usize,
+    /// Prefixes the peer should be told, in MetalLB's words "that should be being
+    /// advertised": `pending_prefixes_total`.
+    pub wanted: usize,
     /// Routes that cannot be sent, by reason.
     pub withheld: BTreeMap<Withheld, usize>,
 }
@@ -50,5 +53,28 @@ impl SessionStatus {
     #[must_use]
     pub fn updates_total(&self) -> u64 {
         self.counters.updates_sent
+    }
+}
+
+/// Where the tasks write and everybody else reads.
+#[derive(Debug, Clone)]
+pub(super) struct StatusBoard(Arc<watch::Sender<Arc<Sessions>>>);
+
+impl StatusBoard {
+    pub(super) fn new() -> (Self, watch::Receiver<Arc<Sessions>>) {
+        let (sender, receiver) = watch::channel(Arc::default());
+        (Self(Arc::new(sender)), receiver)
+    }
+
+    pub(super) fn set(&self, name: &str, status: SessionStatus) {
+        self.0.send_modify(|all| {
+            Arc::make_mut(all).insert(name.to_owned(), status);
+        });
+    }
+
+    pub(super) fn remove(&self, name: &str) {
+        self.0.send_modify(|all| {
+            Arc::make_mut(all).remove(name);
+        });
     }
 }

@@ -1,0 +1,376 @@
+//! The task of one peer: it owns the session, its socket and its status.
+//!
+//! Waits for one of: another order, TCP, the session's next deadline. What came
+//! is read before deadlines run, so that a hold timer never expires over octets
+//! that lie in the socket because this process had stood still. Every buffer is
+//! bounded: one read, one unfinished message, one batch of UPDATEs.
+
+use std::future::pending;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use clarion_bgp::Session;
+use clarion_bgp::session::{Action, Cause, Event, StateName, Stop};
+use futures::future::BoxFuture;
+use tokio::io::Interest;
+use tokio::net::{TcpSocket, TcpStream};
+use tokio::sync::watch;
+use tokio::time::sleep_until;
+
+use super::config::DesiredPeer;
+use super::sockopt::{self, canonical, in_words};
+use super::status::SessionStatus;
+use super::{AddressLookup, StatusBoard};
+
+/// Octets taken from the socket at once.
+const READ: usize = 64 * 1024;
+/// Reads in a row before timers and writing get their turn.
+const READS: usize = 16;
+/// Counters alone are published this often; anything else at once.
+const COUNTERS: Duration = Duration::from_secs(1);
+
+/// What the supervisor wants of a peer's task.
+#[derive(Debug, Clone)]
+pub(super) struct Order {
+    pub(super) peer: Arc<DesiredPeer>,
+    pub(super) end: Option<End>,
+}
+
+/// Why a peer's task is to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum End {
+    /// The agent stops.
+    Agent,
+    /// The peer is not for this node any more.
+    Removed,
+    /// A session with other parameters follows.
+    Replaced,
+}
+
+enum Link {
+    Down,
+    Connecting(BoxFuture<'static, io::Result<TcpStream>>),
+    Up(TcpStream),
+}
+
+enum Wake {
+    Order { supervised: bool },
+    Connected(io::Result<TcpStream>),
+    Ready,
+    Deadline,
+}
+
+pub(super) struct PeerTask {
+    session: Session,
+    orders: watch::Receiver<Order>,
+    peer: Arc<DesiredPeer>,
+    link: Link,
+    /// Octets on their way out, and how many of them are.
+    outbox: Vec<u8>,
+    written: usize,
+    buffer: Vec<u8>,
+    lookup: AddressLookup,
+    board: StatusBoard,
+    status: SessionStatus,
+    published: Instant,
+}
+
+impl PeerTask {
+    pub(super) fn new(
+        orders: watch::Receiver<Order>,
+        lookup: AddressLookup,
+        board: StatusBoard,
+        restarted: bool,
+    ) -> Self {
+        let peer = Arc::clone(&orders.borrow().peer);
+        let session = Session::new(peer.config.session(restarted), rand::random());
+        let now = Instant::now();
+        let status = SessionStatus {
+            peer: peer.config.metric_label(),
+            state: StateName::Idle,
+            since: now,
+            since_wall: SystemTime::now(),
+            cause: Cause::Started,
+            last_failure: None,
+            negotiated: None,
+            established: 0,
+            counters: *session.counters(),
+            announced: 0,
+            wanted: peer.routes.len(),
+            withheld: Default::default(),
+        };
+        Self {
+            session,
+            orders,
+            peer,
+            link: Link::Down,
+            outbox: Vec::new(),
+            written: 0,
+            buffer: vec![0; READ],
+            lookup,
+            board,
+            status,
+            published: now,
+        }
+    }
+
+    /// Runs until it is ordered to end.
+    pub(super) async fn run(mut self) {
+        self.session.set_routes(Arc::new(self.peer.routes.clone()));
+        self.session.handle_start(Instant::now());
+        loop {
+            self.settle();
+            match self.wait().await {
+                Wake::Order { supervised } => {
+                    let order = self.orders.borrow_and_update().clone();
+                    let unsupervised = (!supervised).then_some(End::Agent);
+                    if let Some(end) = order.end.or(unsupervised) {
+                        return self.end(end);
+                    }
+                    self.follow(order.peer);
+                }
+                Wake::Connected(result) => self.connected(result),
+                Wake::Ready | Wake::Deadline => {
+                    self.read();
+                    self.session.handle_deadline(Instant::now());
+                }
+            }
+        }
+    }
+
+    async fn wait(&mut self) -> Wake {
+        let interest = if self.written < self.outbox.len() {
+            Interest::READABLE | Interest::WRITABLE
+        } else {
+            Interest::READABLE
+        };
+        let counters = (*self.session.counters() != self.status.counters).then(|| self.published + COUNTERS);
+        let deadline = [self.session.next_deadline(), counters].into_iter().flatten().min();
+        let link = &mut self.link;
+        let tcp = async {
+            match link {
+                Link::Down => pending().await,
+                Link::Connecting(attempt) => Wake::Connected(attempt.await),
+                Link::Up(stream) => {
+                    // Should this fail, the read that follows says why.
+                    let _ready = stream.ready(interest).await;
+                    Wake::Ready
+                }
+            }
+        };
+        let timer = async {
+            match deadline {
+                Some(deadline) => sleep_until(deadline.into()).await,
+                None => pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            order = self.orders.changed() => Wake::Order { supervised: order.is_ok() },
+            wake = tcp => wake,
+            () = timer => Wake::Deadline,
+        }
+    }
+
+    /// Other routes or timers for the same session.
+    fn follow(&mut self, peer: Arc<DesiredPeer>) {
+        if peer.routes != self.peer.routes {
+            self.session.set_routes(Arc::new(peer.routes.clone()));
+        }
+        if peer.config.timers != self.peer.config.timers {
+            self.session.set_timers(peer.config.timers);
+        }
+        self.peer = peer;
+    }
+
+    fn end(&mut self, end: End) {
+        let graceful = self.session.negotiated().is_some_and(|n| n.graceful_restart.is_some());
+        let stop = match end {
+            // The next agent takes the routes over (RFC 4724 §4.1).
+            End::Agent if graceful => Stop::Silent,
+            End::Agent => Stop::Shutdown,
+            End::Removed => Stop::Deconfigured,
+            End::Replaced => Stop::Reconfigured,
+        };
+        self.session.handle_stop(stop, Instant::now());
+        self.settle();
+    }
+
+    fn connected(&mut self, result: io::Result<TcpStream>) {
+        let now = Instant::now();
+        let connected = result.and_then(|stream| stream.local_addr().map(|address| (stream, address.ip())));
+        match connected {
+            Ok((stream, local)) => {
+                self.link = Link::Up(stream);
+                self.session.handle_connected((self.lookup)(canonical(local)), now);
+            }
+            Err(error) => {
+                self.link = Link::Down;
+                self.session.handle_connect_failed(error.to_string(), now);
+            }
+        }
+    }
+
+    /// Reads what has come, but not for ever.
+    fn read(&mut self) {
+        for _ in 0..READS {
+            let Link::Up(stream) = &self.link else { return };
+            let ended = match stream.try_read(&mut self.buffer) {
+                Ok(0) => None,
+                Ok(count) => {
+                    self.session.handle_bytes(&self.buffer[..count], Instant::now());
+                    continue;
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => Some(error.to_string()),
+            };
+            self.drop_link();
+            self.session.handle_closed(ended, Instant::now());
+        }
+    }
+
+    /// Does everything that the session asks for, until it asks for nothing.
+    fn settle(&mut self) {
+        self.act();
+        self.write();
+        // A write that failed ended the session.
+        self.act();
+        self.publish();
+    }
+
+    fn act(&mut self) {
+        while let Some(action) = self.session.poll_action() {
+            match action {
+                Action::Connect => self.connect(),
+                Action::Close => self.close(),
+            }
+        }
+    }
+
+    fn connect(&mut self) {
+        let config = &self.peer.config;
+        let address = config.address;
+        self.link = match sockopt::open(config) {
+            Ok(socket) => Link::Connecting(Box::pin(dial(socket.into(), address))),
+            Err(error) => {
+                let error = io::Error::other(in_words(&error));
+                Link::Connecting(Box::pin(async { Err(error) }))
+            }
+        };
+    }
+
+    /// Says what there is to say if the socket takes it at once, and closes.
+    fn close(&mut self) {
+        self.write();
+        if let Link::Up(stream) = &self.link {
+            // Unread octets would turn the close into a reset, and a reset could
+            // overtake the NOTIFICATION at the peer.
+            for _ in 0..READS {
+                if !matches!(stream.try_read(&mut self.buffer), Ok(1..)) {
+                    break;
+                }
+            }
+        }
+        self.drop_link();
+    }
+
+    fn drop_link(&mut self) {
+        self.link = Link::Down;
+        self.outbox.clear();
+        self.written = 0;
+    }
+
+    /// Writes until the socket is full or there is nothing left to say.
+    fn write(&mut self) {
+        loop {
+            let Link::Up(stream) = &self.link else { return };
+            let now = Instant::now();
+            if self.written == self.outbox.len() {
+                let Some(octets) = self.session.poll_transmit(now) else { return };
+                (self.outbox, self.written) = (octets, 0);
+            }
+            match stream.try_write(&self.outbox[self.written..]) {
+                Ok(count) => {
+                    self.written += count;
+                    self.session.handle_written(self.written == self.outbox.len(), now);
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => {
+                    self.drop_link();
+                    self.session.handle_closed(Some(error.to_string()), now);
+                }
+            }
+        }
+    }
+
+    /// Tells logs and readers what happened.
+    fn publish(&mut self) {
+        let mut news = false;
+        while let Some(event) = self.session.poll_event() {
+            news = true;
+            self.note(event);
+        }
+        let now = Instant::now();
+        let counters = *self.session.counters();
+        news |= self.status.announced != self.session.announced()
+            || self.status.wanted != self.peer.routes.len()
+            || (counters != self.status.counters && now >= self.published + COUNTERS);
+        if !news {
+            return;
+        }
+        self.status.counters = counters;
+        self.status.announced = self.session.announced();
+        self.status.wanted = self.peer.routes.len();
+        self.status.withheld = self.session.withheld();
+        self.status.negotiated = self.session.negotiated().cloned();
+        self.published = now;
+        self.board.set(&self.peer.config.name, self.status.clone());
+    }
+
+    fn note(&mut self, event: Event) {
+        let name = self.peer.config.name.as_str();
+        let peer = self.status.peer.as_str();
+        match event {
+            Event::Changed { from, to, cause } => {
+                let repeated = self.status.last_failure.as_ref() == Some(&cause);
+                let quiet =
+                    repeated || matches!(cause, Cause::RetryDue | Cause::Connected | Cause::OpenAccepted);
+                if to == StateName::Established || from == StateName::Established || !quiet {
+                    tracing::info!(name, peer, %from, %to, %cause, "BGP session");
+                } else {
+                    // A peer that is away must not fill the log with its attempts.
+                    tracing::debug!(name, peer, %from, %to, %cause, "BGP session");
+                }
+                if to == StateName::Established {
+                    self.status.established += 1;
+                }
+                if matches!(to, StateName::Idle | StateName::Active) {
+                    self.status.last_failure = Some(cause.clone());
+                }
+                self.status.state = to;
+                self.status.cause = cause;
+                self.status.since = Instant::now();
+                self.status.since_wall = SystemTime::now();
+            }
+            Event::Negotiated(agreed) => tracing::debug!(name, peer, ?agreed, "BGP parameters agreed"),
+            Event::EndOfRibSent(family) => tracing::debug!(name, peer, %family, "BGP routes sent"),
+            Event::EndOfRibReceived(family) => {
+                tracing::debug!(name, peer, %family, "BGP peer sent its routes");
+            }
+            Event::RefreshRequested(family) => {
+                tracing::debug!(name, peer, %family, "BGP routes asked for again");
+            }
+            Event::UpdateTolerated(fault) => {
+                tracing::warn!(name, peer, %fault, "BGP peer sends broken UPDATEs; its routes are not used anyway");
+            }
+        }
+    }
+}
+
+async fn dial(socket: std::net::TcpStream, peer: SocketAddr) -> io::Result<TcpStream> {
+    TcpSocket::from_std_stream(socket).connect(peer).await
+}
