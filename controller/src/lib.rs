@@ -1,1 +1,31 @@
 //! clarion-controller: hands out addresses and writes status.
+//!
+//! ```text
+//! watches ─Change─► index ─► Config ─► planner (allocator) ─► plan ─► writer ─► Service status
+//!                     └── state.rs: synchronous, no IO ──┘           └─► events, report ─► conditions
+//! ```
+//!
+//! [`state::State`] is the whole of the controller without IO; [`reconcile`] connects
+//! it to the API server. Nothing but status, events, the Lease, the Secret and
+//! ConfigurationState is written, and nothing without the Lease. Nothing is stored
+//! elsewhere: what a Service holds is what its status says.
+
+pub mod args;
+pub mod events;
+pub mod http;
+pub mod index;
+pub mod lease;
+pub mod logging;
+pub mod metrics;
+pub mod planner;
+pub mod pools;
+pub mod publish;
+pub mod reconcile;
+pub mod report;
+pub mod runtime;
+pub mod secret;
+pub mod service;
+pub mod state;
+pub mod watches;
+pub mod words;
+pub mod writer;

@@ -1,0 +1,237 @@
+//! The plan: from what is known of a Service to what is written into it and said
+//! of it. Pure: no clock, no API server; the same calls give the same plans.
+//!
+//! A planner lives as long as its process leads. It starts from the status of all
+//! Services ([`Planner::start`]), since another leader may have written it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use clarion_alloc::{Allocator, Cleared, Families, Outcome, PoolCounters, Refusal, Request};
+use clarion_config::{self as config, Pool};
+use clarion_core::{Labels, PoolName, ServiceKey, VipSet};
+
+use crate::pools::{self, EligibleCache};
+use crate::service::{FamilyProblem, Role, ServiceView};
+use crate::words::{Saying, Sayings};
+
+/// What is to be done about one Service.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ServicePlan {
+    /// What to write; `None` if it says so already.
+    pub write: Option<StatusWrite>,
+    /// Events of this decision, told once it is written.
+    pub sayings: Vec<Saying>,
+}
+
+/// Status and annotation of a Service, on condition that nobody has changed it since.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StatusWrite {
+    /// The Service.
+    pub key: ServiceKey,
+    /// The version that this was planned from.
+    pub resource_version: String,
+    /// `status.loadBalancer.ingress`; empty clears it.
+    pub addresses: VipSet,
+    /// The annotation with the pool's name; `None` removes it.
+    pub pool: Option<PoolName>,
+    /// Whether the same annotation with the deprecated prefix has to go.
+    pub remove_deprecated: bool,
+}
+
+/// Addresses and the pool they are from, as far as it is known.
+type Held = (VipSet, Option<PoolName>);
+
+/// Decides for all Services.
+#[derive(Debug, Default)]
+pub struct Planner {
+    allocator: Allocator,
+    pools: BTreeMap<PoolName, Pool>,
+    cache: EligibleCache,
+    known: BTreeMap<ServiceKey, Known>,
+    /// Services that hold less than they want: a freed address may be theirs.
+    waiting: BTreeSet<ServiceKey>,
+    /// Whether some pool could not be read and has no last good version either.
+    incomplete: bool,
+    /// Whether an address has become free since [`Planner::take_freed`].
+    freed: bool,
+}
+
+/// What the planner remembers of a Service it has decided on.
+#[derive(Debug, Default)]
+struct Known {
+    uid: String,
+    standing: Vec<Saying>,
+    /// Why the address in its status could not be recovered, until it has been said.
+    lost: Option<Cleared>,
+}
+
+impl Planner {
+    /// A planner that knows what the Services hold: their status, oldest Service
+    /// first, before anybody may be given anything (contract §2.7).
+    #[must_use]
+    pub fn start<'a>(outcome: &config::Outcome, services: impl IntoIterator<Item = &'a ServiceView>) -> Self {
+        let mut planner = Self::default();
+        planner.configure(outcome);
+        let mut services: Vec<_> = services.into_iter().collect();
+        services.sort_by(|a, b| (a.created_s, &a.key).cmp(&(b.created_s, &b.key)));
+        for service in services {
+            planner.meet(service);
+        }
+        planner.freed = false;
+        planner
+    }
+
+    /// Takes another configuration. Nobody loses anything by that until it is planned for.
+    pub fn configure(&mut self, outcome: &config::Outcome) {
+        self.allocator.set_pools(pools::specs(&outcome.config));
+        self.pools.clone_from(&outcome.config.pools);
+        self.incomplete =
+            outcome.problems.iter().any(|p| p.object.kind == "IPAddressPool" && !p.last_good_kept);
+        self.cache.clear();
+    }
+
+    /// Forgets who may use what: labels of namespaces have changed.
+    pub fn namespaces_changed(&mut self) {
+        self.cache.clear();
+    }
+
+    /// Plans for one Service. Planning again, once the plan is written, plans nothing.
+    pub fn plan(&mut self, service: &ServiceView, namespace_labels: &Labels) -> ServicePlan {
+        self.meet(service);
+        let (held, sayings) = match &service.role {
+            Role::Former => {
+                self.let_go(&service.key);
+                (None, Sayings::default())
+            }
+            Role::Balancer { families: Err(problem), .. } => self.undecidable(service, problem),
+            Role::Balancer { families: Ok(families), wish, claim } => {
+                let eligible = self.cache.get(&self.pools, &service.key, &service.labels, namespace_labels);
+                let request =
+                    Request { families: *families, wish: wish.clone(), claim: Arc::clone(claim), eligible };
+                self.decide(service, &request)
+            }
+        };
+        let write = write(service, held);
+        ServicePlan { sayings: self.news(service, write.is_some(), sayings), write }
+    }
+
+    /// The Service is gone, or no concern of ours any longer.
+    pub fn forget(&mut self, key: &ServiceKey) {
+        self.let_go(key);
+        self.known.remove(key);
+        self.waiting.remove(key);
+    }
+
+    /// The Services that wait, if an address has become free since the last call.
+    pub fn take_freed(&mut self) -> Vec<ServiceKey> {
+        if std::mem::take(&mut self.freed) { self.waiting.iter().cloned().collect() } else { Vec::new() }
+    }
+
+    /// What is used and free, by pool.
+    #[must_use]
+    pub fn counters(&self) -> BTreeMap<PoolName, PoolCounters> {
+        self.allocator.counters().map(|(name, counters)| (name.clone(), counters)).collect()
+    }
+
+    /// How many Services wait for an address.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// Recovers a Service that is seen for the first time. Later its status says
+    /// nothing new: what the planner decided may just not be written yet.
+    fn meet(&mut self, service: &ServiceView) {
+        if self.known.get(&service.key).is_some_and(|known| known.uid == service.uid) {
+            return;
+        }
+        self.let_go(&service.key);
+        let mut known = Known { uid: service.uid.clone(), ..Known::default() };
+        if let (Role::Balancer { claim, .. }, Some(addresses)) = (&service.role, service.shown.addresses)
+            && let Err(why) = self.allocator.recover(&service.key, addresses, claim)
+        {
+            known.lost = Some(Cleared { addresses, why: Some(why) });
+        }
+        self.known.insert(service.key.clone(), known);
+    }
+
+    fn decide(&mut self, service: &ServiceView, request: &Request) -> (Option<Held>, Sayings) {
+        let before = self.allocator.holding(&service.key).map(|holding| holding.addresses);
+        if let Some(held) =
+            before.filter(|held| self.incomplete && held.iter().any(|a| self.allocator.pool_of(a).is_none()))
+        {
+            // Its pool may be the one that could not be read: nothing is revoked for that.
+            let pool = service.shown.pool.as_deref().map(PoolName::from);
+            return (Some((held, pool)), Sayings::default());
+        }
+        let mut decision = self.allocator.decide(&service.key, request);
+        if decision.cleared.is_none() {
+            decision.cleared = self.known.get_mut(&service.key).and_then(|known| known.lost.take());
+        }
+        let after = decision.outcome.grant().map(|grant| grant.addresses);
+        if before.is_some_and(|before| before.iter().any(|a| after.is_none_or(|after| !has(after, a)))) {
+            self.freed = true;
+        }
+        let wants_more = match &decision.outcome {
+            // Freed addresses do not help who asks for the impossible.
+            Outcome::Refused(refusal) => !matches!(refusal, Refusal::Wish(_) | Refusal::FamilyMismatch(_)),
+            // A second family may become free.
+            outcome => {
+                let families = outcome.grant().map_or(0, |grant| grant.addresses.iter().count());
+                matches!(request.families, Families::Prefer { .. }) && families < 2
+            }
+        };
+        if wants_more {
+            self.waiting.insert(service.key.clone());
+        } else {
+            self.waiting.remove(&service.key);
+        }
+        let said = Sayings::of(&service.key, &decision);
+        (decision.outcome.grant().map(|grant| (grant.addresses, Some(grant.pool.clone()))), said)
+    }
+
+    fn undecidable(&mut self, service: &ServiceView, problem: &FamilyProblem) -> (Option<Held>, Sayings) {
+        self.let_go(&service.key);
+        let standing = Saying::families(&service.key, problem).into_iter().collect();
+        (None, Sayings { standing, ..Sayings::default() })
+    }
+
+    fn let_go(&mut self, key: &ServiceKey) {
+        self.freed |= self.allocator.release(key).is_some();
+        self.waiting.remove(key);
+    }
+
+    /// What has not been said yet. Deprecated annotations are mentioned only when the
+    /// Service is being changed anyway (contract §2.1), or a restart would shout.
+    fn news(&mut self, service: &ServiceView, writes: bool, sayings: Sayings) -> Vec<Saying> {
+        let known = self.known.entry(service.key.clone()).or_default();
+        let mut news = sayings.happened;
+        news.extend(sayings.standing.iter().filter(|saying| !known.standing.contains(saying)).cloned());
+        known.standing = sayings.standing;
+        if writes && matches!(service.role, Role::Balancer { .. }) {
+            news.extend(service.deprecated.iter().map(|key| Saying::deprecated(key)));
+        }
+        news
+    }
+}
+
+fn has(set: VipSet, address: std::net::IpAddr) -> bool {
+    set.iter().any(|a| a == address)
+}
+
+/// The write that makes the Service show what it holds.
+fn write(service: &ServiceView, held: Option<Held>) -> Option<StatusWrite> {
+    let (addresses, pool) = held.unwrap_or_default();
+    let shown = &service.shown;
+    let same = shown.addresses == Some(addresses)
+        && shown.pool.as_deref() == pool.as_ref().map(PoolName::as_str)
+        && !shown.deprecated_pool;
+    (!same).then(|| StatusWrite {
+        key: service.key.clone(),
+        resource_version: service.resource_version.clone(),
+        addresses,
+        pool,
+        remove_deprecated: shown.deprecated_pool,
+    })
+}

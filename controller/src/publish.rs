@@ -1,0 +1,165 @@
+//! Writes what [`Report`] says should be shown: only what differs, one object after
+//! the other, paced, while this process leads.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use k8s_openapi::jiff::Timestamp;
+use kube::api::{ApiResource, DynamicObject, Patch, PatchParams};
+use kube::{Api, Client};
+use serde_json::{Value, json};
+use tokio::sync::watch;
+
+use crate::events::{About, Teller, Told};
+use crate::logging::chain;
+use crate::metrics::Metrics;
+use crate::report::{self, ObjectReport, Report, Status};
+use crate::writer::{FIELD_MANAGER, TIMEOUT};
+
+/// Pause between two rounds: counters change with every Service, nobody reads them so often.
+const PACE: Duration = Duration::from_secs(1);
+/// Pause after a round in which something failed.
+const RETRY: Duration = Duration::from_secs(5);
+
+/// Publishes reports until they end. Whoever cancels it ends it at once.
+pub async fn run(
+    client: Client,
+    namespace: String,
+    mut reports: watch::Receiver<Option<Report>>,
+    teller: Teller,
+    metrics: Metrics,
+) {
+    let mut publisher =
+        Publisher { client, namespace, teller, metrics, written: BTreeMap::new(), summary: None };
+    loop {
+        let report = reports.borrow_and_update().clone();
+        let failed = match report {
+            Some(report) => !publisher.publish(&report).await,
+            None => false,
+        };
+        let pause = if failed { RETRY } else { PACE };
+        tokio::time::sleep(pause).await;
+        if !failed && reports.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+struct Publisher {
+    client: Client,
+    namespace: String,
+    teller: Teller,
+    metrics: Metrics,
+    /// What was written last and what was shown then: as long as the watch has not
+    /// told of it, writing it again would be for nothing.
+    written: BTreeMap<About, (Status, Status)>,
+    summary: Option<String>,
+}
+
+impl Publisher {
+    /// True if everything is shown as it should be.
+    async fn publish(&mut self, report: &Report) -> bool {
+        let mut good = true;
+        if self.summary.as_ref() != Some(&report.summary) {
+            match self.write_state(&report.summary).await {
+                Ok(()) => self.summary = Some(report.summary.clone()),
+                Err(error) => {
+                    good = false;
+                    tracing::warn!(error, "cannot write ConfigurationState {}", report::STATE_NAME);
+                }
+            }
+        }
+        self.written.retain(|about, _| report.objects.iter().any(|object| object.about == *about));
+        for object in report.objects.iter().filter(|object| object.wanted != object.shown) {
+            if self.written.get(&object.about) == Some(&(object.wanted.clone(), object.shown.clone())) {
+                continue;
+            }
+            match self.write_object(object).await {
+                Ok(()) => {
+                    self.tell(object);
+                    self.written.insert(object.about.clone(), (object.wanted.clone(), object.shown.clone()));
+                }
+                Err(error) => {
+                    good = false;
+                    tracing::warn!(
+                        kind = object.about.kind,
+                        name = object.about.name,
+                        error,
+                        "cannot write status"
+                    );
+                }
+            }
+        }
+        good
+    }
+
+    /// An event where a problem is new: conditions are read by few.
+    fn tell(&self, object: &ObjectReport) {
+        let problem = object.wanted.problem.as_ref().and_then(Option::as_ref);
+        if let Some(problem) = problem.filter(|_| object.wanted.problem != object.shown.problem) {
+            tracing::warn!(kind = object.about.kind, name = object.about.name, "set aside: {problem}");
+            self.teller.tell(Told {
+                about: object.about.clone(),
+                warning: true,
+                reason: report::CONFIGURATION_ERROR.to_owned(),
+                message: problem.clone(),
+            });
+        }
+    }
+
+    async fn write_object(&self, object: &ObjectReport) -> Result<(), String> {
+        let api = Api::<DynamicObject>::namespaced_with(
+            self.client.clone(),
+            &object.about.namespace,
+            &object.resource,
+        );
+        let status = object.status(None, &Timestamp::now().to_string());
+        self.apply_status(&api, &object.resource, &object.about.name, status).await
+    }
+
+    async fn write_state(&self, summary: &str) -> Result<(), String> {
+        let resource = ApiResource::erase::<clarion_api::ConfigurationState>(&());
+        let api = Api::<DynamicObject>::namespaced_with(self.client.clone(), &self.namespace, &resource);
+        let object = json!({
+            "apiVersion": resource.api_version, "kind": resource.kind,
+            "metadata": {
+                "name": report::STATE_NAME,
+                "labels": {clarion_api::LABEL_COMPONENT_TYPE: "controller"},
+            },
+        });
+        let params = PatchParams::apply(FIELD_MANAGER).force();
+        self.send(api.patch(report::STATE_NAME, &params, &Patch::Apply(object))).await?;
+        let status = report::state(summary, &Timestamp::now().to_string());
+        self.apply_status(&api, &resource, report::STATE_NAME, status).await
+    }
+
+    async fn apply_status(
+        &self,
+        api: &Api<DynamicObject>,
+        resource: &ApiResource,
+        name: &str,
+        status: Value,
+    ) -> Result<(), String> {
+        let body = json!({
+            "apiVersion": resource.api_version, "kind": resource.kind,
+            "metadata": {"name": name}, "status": status,
+        });
+        let params = PatchParams::apply(FIELD_MANAGER).force();
+        self.send(api.patch_status(name, &params, &Patch::Apply(body))).await
+    }
+
+    /// One request. An object that is gone meanwhile needs no status.
+    async fn send(&self, request: impl Future<Output = kube::Result<DynamicObject>>) -> Result<(), String> {
+        self.metrics.client_updates.inc();
+        let result = match tokio::time::timeout(TIMEOUT, request).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(kube::Error::Api(status))) if status.is_not_found() => Ok(()),
+            Ok(Err(error)) => Err(chain(&error)),
+            Err(_) => Err(format!("no answer for {TIMEOUT:?}")),
+        };
+        if result.is_err() {
+            self.metrics.client_update_errors.inc();
+        }
+        result
+    }
+}

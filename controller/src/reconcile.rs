@@ -1,0 +1,182 @@
+//! The loop that owns the [`State`]: changes in, plans out, writes under way, results in.
+//!
+//! Nothing waits between a change and its write: the loop plans as soon as the change
+//! is there and starts the write as a task of its own, so that a slow one blocks nobody.
+//! Without the lease there is no planner, hence no plan and no write.
+
+use std::time::{Duration, Instant};
+
+use clarion_core::ServiceKey;
+use kube::Client;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::events::Teller;
+use crate::http::Unready;
+use crate::index::Change;
+use crate::lease::Leading;
+use crate::metrics::Metrics;
+use crate::planner::ServicePlan;
+use crate::report::Report;
+use crate::service::ServiceView;
+use crate::state::{State, Written};
+use crate::writer;
+
+/// Writes under way at once. More would only wait inside the API server.
+const WRITES: usize = 32;
+/// Changes taken at once, before planning: a burst is indexed first, then planned.
+const BURST: usize = 256;
+/// How often reports and gauges follow what changed.
+const REPORTS: Duration = Duration::from_millis(500);
+
+/// What the loop is connected to.
+pub struct Wires {
+    /// To the API server.
+    pub client: Client,
+    /// The class of the Services to serve.
+    pub class: Option<String>,
+    /// From the watches.
+    pub changes: mpsc::Receiver<Change>,
+    /// From the lease.
+    pub leading: watch::Receiver<Leading>,
+    /// To the events.
+    pub teller: Teller,
+    /// To the publisher; `None` while this process does not lead.
+    pub reports: watch::Sender<Option<Report>>,
+    /// To /readyz.
+    pub unready: watch::Sender<Unready>,
+    /// To /metrics.
+    pub metrics: Metrics,
+    /// Ends the loop.
+    pub stop: CancellationToken,
+}
+
+struct Outcome {
+    service: Option<ServiceView>,
+    plan: ServicePlan,
+    key: ServiceKey,
+    result: Written,
+}
+
+/// Runs until stopped. Writes under way are then given up: whoever leads next sees
+/// what arrived.
+pub async fn run(mut state: State, mut wires: Wires) {
+    let mut writes: JoinSet<Outcome> = JoinSet::new();
+    let mut burst = Vec::with_capacity(BURST);
+    let mut next_report = Instant::now();
+    loop {
+        let leads = wires.leads();
+        wires.dispatch(&mut state, &mut writes, leads);
+        if Instant::now() >= next_report && state.take_changed() {
+            wires.report(&state);
+            next_report = Instant::now() + REPORTS;
+        }
+        let wake = state.deadline().into_iter().chain([next_report.max(Instant::now() + REPORTS)]).min();
+        tokio::select! {
+            () = wires.stop.cancelled() => return,
+            changed = wires.leading.changed() => {
+                if changed.is_err() {
+                    return;
+                }
+                let now_leads = wires.leading.borrow().is_some();
+                if now_leads != state.leads() {
+                    writes.abort_all();
+                    writes = JoinSet::new();
+                    state.lead(now_leads);
+                    wires.report(&state);
+                }
+            }
+            taken = wires.changes.recv_many(&mut burst, BURST) => {
+                if taken == 0 {
+                    return;
+                }
+                for change in burst.drain(..) {
+                    state.handle(change);
+                }
+            }
+            Some(done) = writes.join_next() => match done {
+                Ok(outcome) => wires.finish(&mut state, &outcome),
+                Err(error) => tracing::error!(%error, "a write ended by itself"),
+            },
+            () = sleep_until(wake) => {}
+        }
+    }
+}
+
+impl Wires {
+    /// Whether the lease holds at this very moment.
+    fn leads(&self) -> bool {
+        self.leading.borrow().is_some_and(|until| Instant::now() < until)
+    }
+
+    /// Starts what is to be done, as far as there is room.
+    fn dispatch(&self, state: &mut State, writes: &mut JoinSet<Outcome>, leads: bool) {
+        while leads && writes.len() < WRITES {
+            let Some(planned) = state.next(Instant::now()) else { return };
+            let (key, plan) = planned;
+            let service = state.index().services.objects.get(&key).cloned();
+            let Some(write) = plan.write.clone() else {
+                self.teller.tell_all(service.as_ref(), &plan.sayings, None);
+                continue;
+            };
+            let (client, class) = (self.client.clone(), self.class.clone());
+            self.metrics.client_updates.inc();
+            writes.spawn(async move {
+                let result = writer::write(&client, class.as_deref(), &write).await;
+                Outcome { service, plan, key, result }
+            });
+        }
+    }
+
+    fn finish(&self, state: &mut State, outcome: &Outcome) {
+        match &outcome.result {
+            Written::Done(_) => {
+                self.teller.tell_all(
+                    outcome.service.as_ref(),
+                    &outcome.plan.sayings,
+                    outcome.plan.write.as_ref(),
+                );
+            }
+            Written::Stale => {}
+            Written::Failed => {
+                self.metrics.client_update_errors.inc();
+            }
+        }
+        state.written(&outcome.key, outcome.result.clone(), Instant::now());
+    }
+
+    /// Shows how things stand.
+    fn report(&self, state: &State) {
+        let parsed = state.parsed();
+        let counters = state.planner().map(crate::planner::Planner::counters).unwrap_or_default();
+        self.metrics.show_pools(&counters);
+        self.metrics.config_loaded.set(i64::from(state.index().config_synced()));
+        self.metrics.config_stale.set(i64::from(!parsed.problems.is_empty()));
+        self.metrics.leading.set(i64::from(state.planner().is_some()));
+        let waiting = state.planner().map_or(0, crate::planner::Planner::waiting);
+        self.metrics.waiting.set(i64::try_from(waiting).unwrap_or(i64::MAX));
+        let unsynced = state.index().unsynced();
+        let reasons = unsynced.iter().map(|kind| {
+            format!(
+                "not synced yet: {kind}; is the API server there, are the CRDs and the RBAC rules installed?"
+            )
+        });
+        self.unready.send_replace(reasons.collect());
+        let report = state.planner().map(|_| Report::new(state.index(), parsed, &counters));
+        self.reports.send_if_modified(|shown| {
+            let differs = *shown != report;
+            if differs {
+                *shown = report;
+            }
+            differs
+        });
+    }
+}
+
+async fn sleep_until(instant: Option<Instant>) {
+    match instant {
+        Some(instant) => tokio::time::sleep_until(instant.into()).await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,283 @@
+//! What the configuration objects are told about themselves: conditions, the counters
+//! of pools, and ConfigurationState. Pure: what should be shown against what is shown.
+
+use std::collections::BTreeMap;
+
+use clarion_alloc::PoolCounters;
+use clarion_api::{
+    BFDProfile, BGPAdvertisement, BGPPeer, CONDITION_VALID, Community, IPAddressPool, L2Advertisement,
+};
+use clarion_config::{Outcome, Problem};
+use clarion_core::PoolName;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::api::ApiResource;
+use kube::{Resource, ResourceExt};
+use serde_json::{Value, json};
+
+use crate::events::About;
+use crate::index::Index;
+
+/// Reason of a condition that is True.
+pub const RECONCILED: &str = "Reconciled";
+/// Reason of a condition that is False.
+pub const CONFIGURATION_ERROR: &str = "ConfigurationError";
+/// Name of the controller's ConfigurationState.
+pub const STATE_NAME: &str = "controller";
+/// Its condition's type (contract §1.9).
+pub const STATE_CONDITION: &str = "poolReconcilerValid";
+
+/// A configuration object and what it should show.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ObjectReport {
+    /// Where it is written.
+    pub resource: ApiResource,
+    /// The object itself, for events.
+    pub about: About,
+    /// What it should show.
+    pub wanted: Status,
+    /// What it shows.
+    pub shown: Status,
+}
+
+/// The status of an object, times left out.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Status {
+    /// The problem, if any; `None` where no condition is shown at all.
+    pub problem: Option<Option<String>>,
+    /// The generation that this is about.
+    pub generation: i64,
+    /// Counters of a pool.
+    pub counters: Option<PoolCounters>,
+}
+
+/// Everything that is to be shown, at one moment.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Report {
+    /// Of each configuration object.
+    pub objects: Vec<ObjectReport>,
+    /// The problems all together, one a line; empty if there are none.
+    pub summary: String,
+}
+
+/// What every kind of configuration object has.
+trait Configured: Resource<DynamicType = ()> {
+    fn conditions(&self) -> &[Condition];
+    fn counters(&self) -> Option<PoolCounters> {
+        None
+    }
+}
+
+macro_rules! configured {
+    ($($kind:ty),*) => {$(
+        impl Configured for $kind {
+            fn conditions(&self) -> &[Condition] {
+                self.status.as_ref().map_or(&[], |status| &status.conditions)
+            }
+        }
+    )*};
+}
+configured!(L2Advertisement, BGPAdvertisement, BGPPeer, BFDProfile, Community);
+
+impl Configured for IPAddressPool {
+    fn conditions(&self) -> &[Condition] {
+        self.status.as_ref().map_or(&[], |status| &status.conditions)
+    }
+
+    fn counters(&self) -> Option<PoolCounters> {
+        self.status.as_ref().map(|status| PoolCounters {
+            assigned_v4: status.assigned_ipv4,
+            assigned_v6: status.assigned_ipv6,
+            available_v4: status.available_ipv4,
+            available_v6: status.available_ipv6,
+        })
+    }
+}
+
+impl Report {
+    /// What is to be shown, given what is known.
+    #[must_use]
+    pub fn new(index: &Index, parsed: &Outcome, counters: &BTreeMap<PoolName, PoolCounters>) -> Self {
+        let mut objects = Vec::new();
+        for pool in index.pools.objects.values() {
+            let name = PoolName::new(pool.name_any());
+            // A pool that is not in force has nothing to give.
+            let counters = counters.get(&name).copied().unwrap_or_default();
+            objects.push(one(pool.as_ref(), &parsed.problems, Some(counters)));
+        }
+        fn all<'a, K: Configured + 'a>(
+            objects: impl Iterator<Item = &'a std::sync::Arc<K>>,
+            problems: &[Problem],
+        ) -> Vec<ObjectReport> {
+            objects.map(|object| one(object.as_ref(), problems, None)).collect()
+        }
+        objects.extend(all(index.l2.objects.values(), &parsed.problems));
+        objects.extend(all(index.bgp.objects.values(), &parsed.problems));
+        objects.extend(all(index.peers.objects.values(), &parsed.problems));
+        objects.extend(all(index.bfd.objects.values(), &parsed.problems));
+        objects.extend(all(index.communities.objects.values(), &parsed.problems));
+        Self { objects, summary: lines(parsed.problems.iter().map(ToString::to_string)) }
+    }
+}
+
+fn one<K: Configured>(object: &K, problems: &[Problem], counters: Option<PoolCounters>) -> ObjectReport {
+    let kind = K::kind(&());
+    let (meta, name) = (object.meta(), object.name_any());
+    let namespace = object.namespace().unwrap_or_default();
+    let mine = problems
+        .iter()
+        .filter(|p| p.object.kind == kind && p.object.name == name && p.object.namespace == namespace)
+        .map(said);
+    let problem = lines(mine);
+    let condition = object.conditions().iter().find(|condition| condition.type_ == CONDITION_VALID);
+    ObjectReport {
+        resource: ApiResource::erase::<K>(&()),
+        about: About {
+            api_version: K::api_version(&()).into_owned(),
+            kind: kind.into_owned(),
+            namespace,
+            name,
+            uid: meta.uid.clone().unwrap_or_default(),
+        },
+        wanted: Status {
+            problem: Some((!problem.is_empty()).then_some(problem)),
+            generation: meta.generation.unwrap_or_default(),
+            counters,
+        },
+        shown: Status {
+            problem: condition.map(|c| (c.status != "True").then(|| c.message.clone())),
+            generation: condition.and_then(|c| c.observed_generation).unwrap_or_default(),
+            counters: object.counters(),
+        },
+    }
+}
+
+/// A problem as the object itself is told: it knows its own name.
+fn said(problem: &Problem) -> String {
+    let kept = if problem.last_good_kept { "; its last valid version stays in force" } else { "" };
+    format!("{}: {}{kept}", problem.field, problem.message)
+}
+
+/// A condition's message has at most 32 KiB.
+const LONGEST: usize = 32 * 1024;
+
+fn lines(texts: impl Iterator<Item = String>) -> String {
+    let mut all = String::new();
+    for text in texts {
+        if all.len() + text.len() + 2 > LONGEST {
+            all.push('…');
+            break;
+        }
+        if !all.is_empty() {
+            all.push('\n');
+        }
+        all.push_str(&text);
+    }
+    all
+}
+
+impl ObjectReport {
+    /// The status to apply at `now` (RFC 3339), keeping the time of a condition that has
+    /// not turned.
+    #[must_use]
+    pub fn status(&self, since: Option<&str>, now: &str) -> Value {
+        let problem = self.wanted.problem.as_ref().and_then(Option::as_ref);
+        let turned = self.shown.problem.as_ref().map(Option::is_some) != Some(problem.is_some());
+        let mut status = json!({"conditions": [condition(
+            CONDITION_VALID,
+            problem.map(String::as_str),
+            Some(self.wanted.generation),
+            if turned { now } else { since.unwrap_or(now) },
+        )]});
+        if let Some(counters) = self.wanted.counters {
+            status["assignedIPv4"] = json!(counters.assigned_v4);
+            status["assignedIPv6"] = json!(counters.assigned_v6);
+            status["availableIPv4"] = json!(counters.available_v4);
+            status["availableIPv6"] = json!(counters.available_v6);
+        }
+        status
+    }
+}
+
+/// A condition as the API server takes it.
+#[must_use]
+pub fn condition(kind: &str, problem: Option<&str>, generation: Option<i64>, since: &str) -> Value {
+    let mut condition = json!({
+        "type": kind,
+        "status": if problem.is_some() { "False" } else { "True" },
+        "reason": if problem.is_some() { CONFIGURATION_ERROR } else { RECONCILED },
+        "message": problem.unwrap_or_default(),
+        "lastTransitionTime": since,
+    });
+    if let Some(generation) = generation {
+        condition["observedGeneration"] = json!(generation);
+    }
+    condition
+}
+
+/// The status of ConfigurationState `controller` (contract §1.9).
+#[must_use]
+pub fn state(summary: &str, now: &str) -> Value {
+    let message = (!summary.is_empty()).then(|| format!("configuration error: {summary}"));
+    json!({
+        "result": if message.is_some() { "Invalid" } else { "Valid" },
+        "errorSummary": message.as_deref().unwrap_or_default(),
+        "conditions": [condition(STATE_CONDITION, message.as_deref(), None, now)],
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::index::{Change, Edit};
+    use clarion_config::ObjectRef;
+    use std::sync::Arc;
+
+    fn pool(status: Value) -> Index {
+        let object = json!({
+            "apiVersion": "metallb.io/v1beta1", "kind": "IPAddressPool",
+            "metadata": {"namespace": "metallb-system", "name": "gold", "uid": "u", "generation": 3},
+            "spec": {"addresses": ["192.0.2.0/24"]}, "status": status,
+        });
+        let pool: IPAddressPool = serde_json::from_value(object).unwrap();
+        let mut index = Index::default();
+        index.apply(Change::Pool(Edit::Apply("gold".into(), Arc::new(pool))));
+        index
+    }
+
+    fn problem() -> Outcome {
+        let object =
+            ObjectRef { kind: "IPAddressPool", namespace: "metallb-system".into(), name: "gold".into() };
+        let message = "invalid CIDR".into();
+        let problem = Problem { object, field: "spec.addresses[0]".into(), message, last_good_kept: true };
+        Outcome { problems: vec![problem], ..Outcome::default() }
+    }
+
+    #[test]
+    fn a_bad_pool_is_told_field_remedy_and_what_stays() {
+        let report = Report::new(&pool(json!(null)), &problem(), &BTreeMap::new());
+        let message = "spec.addresses[0]: invalid CIDR; its last valid version stays in force";
+        assert_eq!(report.objects[0].shown, Status::default());
+        assert_eq!(
+            report.objects[0].status(None, "now"),
+            json!({
+                "assignedIPv4": 0, "assignedIPv6": 0, "availableIPv4": 0, "availableIPv6": 0,
+                "conditions": [{"type": "Valid", "status": "False", "reason": "ConfigurationError",
+                    "message": message, "lastTransitionTime": "now", "observedGeneration": 3}],
+            })
+        );
+        assert_eq!(
+            state(&report.summary, "now")["errorSummary"],
+            json!("configuration error: IPAddressPool metallb-system/gold: spec.addresses[0]: invalid CIDR")
+        );
+    }
+
+    #[test]
+    fn what_is_shown_already_is_not_wanted_again() {
+        let counters = PoolCounters { assigned_v4: 1, available_v4: 255, ..PoolCounters::default() };
+        let by_pool = BTreeMap::from([(PoolName::from("gold"), counters)]);
+        let fresh = Report::new(&pool(json!(null)), &Outcome::default(), &by_pool);
+        let written = fresh.objects[0].status(None, "2026-01-01T00:00:00Z");
+        let after = Report::new(&pool(written), &Outcome::default(), &by_pool);
+        assert_eq!(after.objects[0].wanted, after.objects[0].shown);
+    }
+}

@@ -1,0 +1,154 @@
+//! Puts the tasks together and ends the process when one of them ends.
+//!
+//! | task | lives | its end means |
+//! |---|---|---|
+//! | watches (one a kind) | for ever | a bug: the process ends |
+//! | lease | until the clean stop, after everything that writes | a bug |
+//! | reconcile | until stopped | a bug |
+//! | events, publisher, secret | for ever, best effort | – (cancelled with the rest) |
+//! | /metrics, /healthz | for ever | its port is taken: the process ends |
+
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use kube::{Client, Config};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::args::Args;
+use crate::metrics::Metrics;
+use crate::reconcile::{self, Wires};
+use crate::state::State;
+use crate::{events, http, lease, publish, secret, watches};
+
+/// Where the kubelet puts the name of the pod's namespace.
+const NAMESPACE_FILE: &str = "/var/run/secrets/kubernetes.io/serviceaccount/namespace";
+/// Where MetalLB's objects are when nothing says otherwise.
+const DEFAULT_NAMESPACE: &str = "metallb-system";
+/// Longest wait for the lease to be given back.
+const LONGEST_STOP: Duration = Duration::from_secs(3);
+
+/// Runs the controller until SIGTERM or SIGINT.
+///
+/// # Errors
+/// There is no way to an API server, a port is taken, or a task that must not end did.
+pub async fn run(args: Args) -> anyhow::Result<()> {
+    let namespace = namespace(&args);
+    let me = identity(&args);
+    for flag in args.ignored() {
+        tracing::info!(flag, "accepted for MetalLB's manifests, without effect");
+    }
+    let config = Config::infer()
+        .await
+        .context("no way to the API server: neither a ServiceAccount nor a kubeconfig")?;
+    let client = Client::try_from(config).context("cannot make a client for the API server")?;
+    tracing::info!(namespace, identity = me, version = env!("CARGO_PKG_VERSION"), "starting");
+
+    let metrics = Metrics::new();
+    let (stop, lease_stop) = (CancellationToken::new(), CancellationToken::new());
+    let (change_tx, changes) = mpsc::channel(watches::QUEUE);
+    let (leading_tx, leading) = watch::channel(None);
+    let (reports, report_rx) = watch::channel(None);
+    let (unready, unready_rx) = watch::channel(vec!["starting".to_owned()]);
+    let (teller, tell) = events::start(client.clone(), me.clone(), metrics.clone());
+
+    let tracker = TaskTracker::new();
+    let watching = watches::start(&client, &namespace, args.class(), &change_tx, &tracker);
+    let mut watching: futures::stream::FuturesUnordered<_> = watching.into_iter().collect();
+    let mut election =
+        tracker.spawn(lease::run(client.clone(), namespace.clone(), me, leading_tx, lease_stop.clone()));
+    let wires = Wires {
+        client: client.clone(),
+        class: args.class().map(str::to_owned),
+        changes,
+        leading: leading.clone(),
+        teller: teller.clone(),
+        reports,
+        unready,
+        metrics: metrics.clone(),
+        stop: stop.clone(),
+    };
+    let mut reconciling = tracker.spawn(reconcile::run(State::new(&namespace), wires));
+    let publishing = publish::run(client.clone(), namespace.clone(), report_rx, teller, metrics.clone());
+    let side = tracker.spawn(stop.clone().run_until_cancelled_owned(async move {
+        let making = make_secret(client, namespace, args.ml_secret_name, args.deployment, leading);
+        tokio::join!(tell, publishing, making);
+    }));
+    let serving = async {
+        tokio::try_join!(http::metrics(args.port, metrics), http::health(args.health_probe_port, unready_rx))
+    };
+
+    let ended = tokio::select! {
+        signal = stopped() => signal,
+        served = serving => served.map(drop),
+        end = &mut reconciling => Err(anyhow::anyhow!("the reconcile task ended: {end:?}")),
+        end = &mut election => Err(anyhow::anyhow!("the lease task ended: {end:?}")),
+        end = futures::StreamExt::next(&mut watching) => Err(anyhow::anyhow!("a watch ended: {end:?}")),
+    };
+    // Writers first, then the lease: no write without it.
+    stop.cancel();
+    let writers = async {
+        if !reconciling.is_finished() {
+            drop(reconciling.await);
+        }
+        drop(side.await);
+    };
+    if tokio::time::timeout(LONGEST_STOP, writers).await.is_err() {
+        bail!("writers did not stop within {LONGEST_STOP:?}; the Lease is left to expire");
+    }
+    lease_stop.cancel();
+    if !election.is_finished() && tokio::time::timeout(LONGEST_STOP, election).await.is_err() {
+        tracing::warn!("the Lease could not be given back within {LONGEST_STOP:?}; it will expire");
+    }
+    ended
+}
+
+/// Makes the cluster's key while leading; makes sure again each time leadership comes.
+async fn make_secret(
+    client: Client,
+    namespace: String,
+    name: String,
+    deployment: Option<String>,
+    mut leading: watch::Receiver<lease::Leading>,
+) {
+    loop {
+        if leading.wait_for(Option::is_some).await.is_err() {
+            return;
+        }
+        tokio::select! {
+            () = secret::ensure(&client, &namespace, &name, deployment.as_deref()) => {}
+            _ = leading.wait_for(Option::is_none) => continue,
+        }
+        if leading.wait_for(Option::is_none).await.is_err() {
+            return;
+        }
+    }
+}
+
+async fn stopped() -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
+    let name = tokio::select! {
+        _ = terminate.recv() => "SIGTERM",
+        _ = interrupt.recv() => "SIGINT",
+    };
+    tracing::info!(signal = name, "stopping");
+    Ok(())
+}
+
+fn namespace(args: &Args) -> String {
+    let given = args.namespace.clone().filter(|namespace| !namespace.is_empty());
+    given
+        .or_else(|| std::fs::read_to_string(NAMESPACE_FILE).ok().map(|text| text.trim().to_owned()))
+        .filter(|namespace| !namespace.is_empty())
+        .unwrap_or_else(|| DEFAULT_NAMESPACE.to_owned())
+}
+
+/// The pod's name: a container that starts again in the same pod takes its own Lease
+/// up at once. Without one, a name that nobody else has.
+fn identity(args: &Args) -> String {
+    let pod = args.pod_name.clone().filter(|name| !name.is_empty());
+    pod.unwrap_or_else(|| format!("clarion-controller-{:08x}", rand::random::<u32>()))
+}

@@ -1,0 +1,236 @@
+//! The controller's state machine, without IO: changes and results of writes go in,
+//! plans come out. `now` is an argument, so tests need neither clock nor API server.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::{Duration, Instant};
+
+use clarion_config::Outcome;
+use clarion_core::ServiceKey;
+
+use crate::index::{Change, Index};
+use crate::planner::{Planner, ServicePlan};
+use crate::service::ServiceView;
+
+/// First pause after a failed write. Doubles each time.
+const FIRST_RETRY: Duration = Duration::from_millis(100);
+/// Longest pause after failed writes.
+const LONGEST_RETRY: Duration = Duration::from_secs(30);
+
+/// How a write went.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Written {
+    /// The API server has it; the Service as it is now, if it still concerns us.
+    Done(Option<Box<ServiceView>>),
+    /// Somebody else changed the Service meanwhile, or it is gone: plan anew from what the watch tells.
+    Stale,
+    /// Anything else: try again later.
+    Failed,
+}
+
+/// The controller between its events.
+#[derive(Debug, Default)]
+pub struct State {
+    namespace: String,
+    index: Index,
+    parsed: Outcome,
+    leading: bool,
+    /// There while we lead and all watches are synced.
+    planner: Option<Planner>,
+    /// Services to plan for, in the order in which they changed.
+    queue: VecDeque<ServiceKey>,
+    queued: BTreeSet<ServiceKey>,
+    /// Writes under way, with the version they were planned from, and whether the
+    /// Service has to be planned for again afterwards.
+    busy: BTreeMap<ServiceKey, (String, bool)>,
+    retries: BTreeMap<ServiceKey, Retry>,
+    changed: bool,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Retry {
+    pause: Duration,
+    at: Option<Instant>,
+}
+
+impl State {
+    /// Knows nothing yet. `namespace` is the one of the configuration.
+    #[must_use]
+    pub fn new(namespace: &str) -> Self {
+        Self { namespace: namespace.to_owned(), ..Self::default() }
+    }
+
+    /// What the watches have told.
+    #[must_use]
+    pub fn index(&self) -> &Index {
+        &self.index
+    }
+
+    /// The configuration in force and its problems.
+    #[must_use]
+    pub fn parsed(&self) -> &Outcome {
+        &self.parsed
+    }
+
+    /// The planner, while there is one.
+    #[must_use]
+    pub fn planner(&self) -> Option<&Planner> {
+        self.planner.as_ref()
+    }
+
+    /// Whether this process leads.
+    #[must_use]
+    pub fn leads(&self) -> bool {
+        self.leading
+    }
+
+    /// Whether anything that the reports show may have changed since the last call.
+    pub fn take_changed(&mut self) -> bool {
+        std::mem::take(&mut self.changed)
+    }
+
+    /// Takes a change that a watch saw.
+    pub fn handle(&mut self, change: Change) {
+        let touched = self.index.apply(change);
+        self.changed |= touched.config;
+        if touched.config && self.index.config_synced() {
+            self.reparse();
+        }
+        if touched.namespaces
+            && let Some(planner) = &mut self.planner
+        {
+            planner.namespaces_changed();
+            if crate::pools::need_namespaces(&self.parsed.config) {
+                self.enqueue_all();
+            }
+        }
+        for key in touched.gone {
+            self.retries.remove(&key);
+            if let Some(planner) = &mut self.planner {
+                planner.forget(&key);
+            }
+        }
+        for key in touched.services {
+            if let Some(retry) = self.retries.get_mut(&key) {
+                retry.at = None;
+            }
+            self.enqueue(key);
+        }
+        self.begin();
+        self.enqueue_freed();
+    }
+
+    /// We lead from now on, or do not any longer. Whoever ends leading ends the
+    /// writes under way too: their results must not be handed in any more.
+    pub fn lead(&mut self, leading: bool) {
+        self.leading = leading;
+        self.planner = None;
+        self.queue.clear();
+        self.queued.clear();
+        self.busy.clear();
+        self.retries.clear();
+        self.begin();
+    }
+
+    /// The next thing to do. A plan with a write is under way until [`Self::written`].
+    pub fn next(&mut self, now: Instant) -> Option<(ServiceKey, ServicePlan)> {
+        let due = |retry: &Retry| retry.at.is_some_and(|at| at <= now);
+        let ready: Vec<_> = self.retries.iter().filter(|(_, r)| due(r)).map(|(key, _)| key.clone()).collect();
+        for key in ready {
+            if let Some(retry) = self.retries.get_mut(&key) {
+                retry.at = None;
+            }
+            self.enqueue(key);
+        }
+        while let (Some(planner), Some(key)) = (&mut self.planner, self.queue.pop_front()) {
+            self.queued.remove(&key);
+            if self.retries.get(&key).is_some_and(|retry| retry.at.is_some()) {
+                continue;
+            }
+            let Some(service) = self.index.services.objects.get(&key) else { continue };
+            let plan = planner.plan(service, &self.index.namespace_labels(&key.namespace));
+            self.changed = true;
+            self.enqueue_freed();
+            if let Some(write) = &plan.write {
+                self.busy.insert(key.clone(), (write.resource_version.clone(), false));
+            }
+            if plan != ServicePlan::default() {
+                return Some((key, plan));
+            }
+        }
+        None
+    }
+
+    /// A write has ended.
+    pub fn written(&mut self, key: &ServiceKey, result: Written, now: Instant) {
+        let Some((version, mut again)) = self.busy.remove(key) else { return };
+        let seen = self.index.services.objects.get(key).map(|service| service.resource_version.as_str());
+        match result {
+            Written::Done(service) => {
+                self.retries.remove(key);
+                // The watch will tell the same. Until then nothing is planned from
+                // what we know to be old; unless the watch has told of something newer.
+                if let (Some(service), true) = (service, seen == Some(&version)) {
+                    self.index.services.objects.insert(key.clone(), *service);
+                }
+            }
+            Written::Stale if seen != Some(&version) => again = true,
+            Written::Stale | Written::Failed => {
+                let pause = self.retries.get(key).map_or(FIRST_RETRY, |r| (r.pause * 2).min(LONGEST_RETRY));
+                self.retries.insert(key.clone(), Retry { pause, at: Some(now + pause) });
+                again = false;
+            }
+        }
+        if again {
+            self.enqueue(key.clone());
+        }
+    }
+
+    /// When to call [`Self::next`] again even if nothing happens.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Instant> {
+        self.retries.values().filter_map(|retry| retry.at).min()
+    }
+
+    fn reparse(&mut self) {
+        let parsed = clarion_config::parse(&self.index.objects(&self.namespace), &self.parsed.config);
+        let same_pools = parsed.config.pools == self.parsed.config.pools;
+        let same_problems = parsed.problems == self.parsed.problems;
+        self.parsed = parsed;
+        if let Some(planner) = &mut self.planner
+            && !(same_pools && same_problems)
+        {
+            planner.configure(&self.parsed);
+            self.enqueue_all();
+        }
+    }
+
+    /// Starts planning as soon as we lead and know everything.
+    fn begin(&mut self) {
+        if self.planner.is_some() || !self.leading || !self.index.unsynced().is_empty() {
+            return;
+        }
+        self.planner = Some(Planner::start(&self.parsed, self.index.services.objects.values()));
+        self.changed = true;
+        self.enqueue_all();
+    }
+
+    fn enqueue(&mut self, key: ServiceKey) {
+        if let Some((_, again)) = self.busy.get_mut(&key) {
+            *again = true;
+        } else if self.planner.is_some() && self.queued.insert(key.clone()) {
+            self.queue.push_back(key);
+        }
+    }
+
+    fn enqueue_all(&mut self) {
+        for key in self.index.services.objects.keys().cloned().collect::<Vec<_>>() {
+            self.enqueue(key);
+        }
+    }
+
+    fn enqueue_freed(&mut self) {
+        for key in self.planner.as_mut().map(Planner::take_freed).unwrap_or_default() {
+            self.enqueue(key);
+        }
+    }
+}

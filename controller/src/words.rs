@@ -1,0 +1,205 @@
+//! Events, worded as MetalLB words them (contract §3.1): users search for these texts
+//! and select by these reasons.
+
+use std::net::IpAddr;
+
+use clarion_alloc::{Decision, Outcome, Refusal, quoted};
+use clarion_core::{AllocReason, ServiceKey};
+
+use crate::service::FamilyProblem;
+
+/// An event to be told about a Service.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Saying {
+    /// `reason`, and by it the type.
+    pub reason: AllocReason,
+    /// `message`.
+    pub message: String,
+}
+
+impl Saying {
+    fn new(reason: AllocReason, message: String) -> Self {
+        Self { reason, message }
+    }
+
+    /// It got these addresses.
+    #[must_use]
+    pub fn assigned(addresses: impl IntoIterator<Item = IpAddr>) -> Self {
+        Self::new(AllocReason::IpAllocated, format!("Assigned IP {}", quoted(addresses)))
+    }
+
+    /// It got nothing.
+    #[must_use]
+    pub fn failed(service: &ServiceKey, why: &Refusal) -> Self {
+        Self::new(AllocReason::AllocationFailed, format!("Failed to allocate IP for \"{service}\": {why}"))
+    }
+
+    /// It had to give up what it had.
+    #[must_use]
+    pub fn cleared(service: &ServiceKey, why: &Refusal) -> Self {
+        Self::new(
+            AllocReason::ClearAssignment,
+            format!(
+                "current IP for \"{service}\" not allowed by config, will attempt for new IP assignment: {why}"
+            ),
+        )
+    }
+
+    /// It uses an annotation with the old prefix.
+    #[must_use]
+    pub fn deprecated(key: &str) -> Self {
+        Self::new(AllocReason::DeprecatedAnnotation, format!("Service uses deprecated annotation {key}"))
+    }
+
+    /// Its families cannot be told. `None` while the API server has not given it a ClusterIP yet.
+    #[must_use]
+    pub fn families(service: &ServiceKey, problem: &FamilyProblem) -> Option<Self> {
+        match problem {
+            FamilyProblem::NoClusterIps => None,
+            FamilyProblem::NotEnough(texts) => Some(Self::new(
+                AllocReason::NotEnoughClusterIps,
+                format!("Service requires dual stack but not enough clusterips [{}]", texts.join(" ")),
+            )),
+            FamilyProblem::Unreadable(texts) => Some(Self::new(
+                AllocReason::AllocationFailed,
+                format!(
+                    "Failed to allocate IP for \"{service}\": invalid ClusterIPs [{}], can't determine family",
+                    texts.join(" ")
+                ),
+            )),
+        }
+    }
+}
+
+/// What is to be said of a decision.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Sayings {
+    /// Something happened: said each time, once it is written.
+    pub happened: Vec<Saying>,
+    /// Something is so: said when it begins to be so.
+    pub standing: Vec<Saying>,
+}
+
+impl Sayings {
+    /// Of a decision of the allocator.
+    #[must_use]
+    pub fn of(service: &ServiceKey, decision: &Decision) -> Self {
+        let mut said = Self::default();
+        if let Some(why) = decision.cleared.as_ref().and_then(|cleared| cleared.why.as_ref()) {
+            said.happened.push(Saying::cleared(service, why));
+        }
+        match &decision.outcome {
+            Outcome::Kept(_) => {}
+            Outcome::Assigned(grant) => said.happened.push(Saying::assigned(grant.addresses.iter())),
+            Outcome::Extended { added, .. } => said
+                .happened
+                .push(Saying::new(AllocReason::IpAllocated, format!("Assigned additional IP \"{added}\""))),
+            Outcome::KeptSingle { why, .. } => said.standing.push(Saying::new(
+                AllocReason::AdditionalAssignFailed,
+                format!("cannot assign additional IP in PreferDualStack: {why}"),
+            )),
+            Outcome::KeptDespite { why, .. } => said.standing.push(Saying::new(
+                AllocReason::LoadBalancerFailed,
+                format!("invalid requested loadbalancer IPs: {why}"),
+            )),
+            Outcome::Refused(why) => said.standing.push(Saying::failed(service, why)),
+        }
+        said
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clarion_alloc::{Cleared, Grant, WishError};
+    use clarion_core::VipSet;
+
+    #[test]
+    fn events_are_worded_as_in_section_3_1() {
+        let addresses = VipSet::from_addresses(["192.0.2.1".parse().unwrap()]).unwrap();
+        let grant = || Grant { addresses, pool: "gold".into() };
+        let full = || Refusal::PoolExhausted("gold".into());
+        let added = "2001:db8::1".parse().unwrap();
+        let gone = || Cleared { addresses, why: Some(Refusal::NotAllowed(addresses)) };
+        // (lost, outcome, events: reason, warning, message)
+        type Row = (Option<Cleared>, Outcome, &'static [(&'static str, bool, &'static str)]);
+        let table: [Row; 8] = [
+            (None, Outcome::Kept(grant()), &[]),
+            (None, Outcome::Assigned(grant()), &[("IPAllocated", false, r#"Assigned IP ["192.0.2.1"]"#)]),
+            (
+                None,
+                Outcome::Extended { grant: grant(), added },
+                &[("IPAllocated", false, r#"Assigned additional IP "2001:db8::1""#)],
+            ),
+            (
+                None,
+                Outcome::KeptSingle { grant: grant(), why: full() },
+                &[(
+                    "AdditionalAssignFailed",
+                    false,
+                    "cannot assign additional IP in PreferDualStack: no available IPs in pool gold",
+                )],
+            ),
+            (
+                None,
+                Outcome::KeptDespite { grant: grant(), why: WishError::Spec("x".into()) },
+                &[(
+                    "LoadBalancerFailed",
+                    true,
+                    r#"invalid requested loadbalancer IPs: invalid spec.loadBalancerIP "x""#,
+                )],
+            ),
+            (
+                None,
+                Outcome::Refused(Refusal::UnknownPool("nope".into())),
+                &[("AllocationFailed", true, r#"Failed to allocate IP for "ns/web": unknown pool "nope""#)],
+            ),
+            (
+                Some(Cleared { addresses, why: None }),
+                Outcome::Assigned(grant()),
+                &[("IPAllocated", false, r#"Assigned IP ["192.0.2.1"]"#)],
+            ),
+            (
+                Some(gone()),
+                Outcome::Refused(Refusal::NoneAvailable),
+                &[
+                    (
+                        "ClearAssignment",
+                        false,
+                        r#"current IP for "ns/web" not allowed by config, will attempt for new IP assignment: ["192.0.2.1"] is not allowed in config"#,
+                    ),
+                    ("AllocationFailed", true, r#"Failed to allocate IP for "ns/web": no available IPs"#),
+                ],
+            ),
+        ];
+        for (cleared, outcome, expected) in table {
+            let said = Sayings::of(&ServiceKey::new("ns", "web"), &Decision { cleared, outcome });
+            let all = said.happened.iter().chain(&said.standing);
+            let seen: Vec<_> =
+                all.map(|s| (s.reason.as_str(), s.reason.is_warning(), s.message.as_str())).collect();
+            assert_eq!(seen, expected);
+        }
+    }
+
+    #[test]
+    fn trouble_with_families_is_worded_as_in_section_3_1() {
+        let key = ServiceKey::new("ns", "web");
+        let said = |problem| Saying::families(&key, &problem).map(|s| (s.reason.as_str(), s.message));
+        assert_eq!(said(FamilyProblem::NoClusterIps), None);
+        assert_eq!(
+            said(FamilyProblem::NotEnough(vec!["10.0.0.1".into()])),
+            Some((
+                "not enough clusterips",
+                "Service requires dual stack but not enough clusterips [10.0.0.1]".into()
+            ))
+        );
+        assert_eq!(
+            said(FamilyProblem::Unreadable(vec!["None".into()])).unwrap().1,
+            r#"Failed to allocate IP for "ns/web": invalid ClusterIPs [None], can't determine family"#
+        );
+        assert_eq!(
+            Saying::deprecated("metallb.universe.tf/address-pool").message,
+            "Service uses deprecated annotation metallb.universe.tf/address-pool"
+        );
+    }
+}

@@ -1,0 +1,99 @@
+//! Writes what was planned for a Service: one request, with nothing read before.
+//!
+//! A merge patch of `services/status` carries status and annotation together (the API
+//! server stores annotations that come with a status update, which MetalLB uses too),
+//! and `resourceVersion` makes it conditional: whoever changed the Service meanwhile wins,
+//! and the plan is made anew.
+
+use std::time::Duration;
+
+use clarion_api::annotations::ServiceAnnotation;
+use k8s_openapi::api::core::v1::Service;
+use kube::api::{Patch, PatchParams};
+use kube::{Api, Client};
+use serde_json::{Map, Value, json};
+
+use crate::logging::chain;
+use crate::planner::StatusWrite;
+use crate::service::ServiceView;
+use crate::state::Written;
+
+/// Longest wait for an answer. Not longer than a lease: who cannot write in that
+/// time had better not lead.
+pub const TIMEOUT: Duration = Duration::from_secs(4);
+
+/// The name under which our fields are managed.
+pub const FIELD_MANAGER: &str = "clarion-controller";
+
+/// The body of the patch.
+#[must_use]
+pub fn payload(write: &StatusWrite) -> Value {
+    let annotation = ServiceAnnotation::IpAllocatedFromPool;
+    let mut annotations = Map::new();
+    annotations.insert(annotation.key().to_owned(), json!(write.pool.as_ref().map(|pool| pool.as_str())));
+    if write.remove_deprecated {
+        annotations.insert(annotation.deprecated_key().to_owned(), Value::Null);
+    }
+    let ingress: Vec<Value> = write.addresses.iter().map(|ip| json!({"ip": ip})).collect();
+    json!({
+        "metadata": {"resourceVersion": write.resource_version, "annotations": annotations},
+        // A merge patch replaces lists as a whole, and null removes.
+        "status": {"loadBalancer": {"ingress": if ingress.is_empty() { Value::Null } else { json!(ingress) }}},
+    })
+}
+
+/// Writes it. Failures are logged here and come back as what to do next.
+pub async fn write(client: &Client, class: Option<&str>, write: &StatusWrite) -> Written {
+    let api: Api<Service> = Api::namespaced(client.clone(), &write.key.namespace);
+    let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
+    let body = Patch::Merge(payload(write));
+    match tokio::time::timeout(TIMEOUT, api.patch_status(&write.key.name, &params, &body)).await {
+        Ok(Ok(service)) => Written::Done(ServiceView::read(&service, class).map(Box::new)),
+        Ok(Err(kube::Error::Api(status))) if status.is_conflict() || status.is_not_found() => Written::Stale,
+        Ok(Err(error)) => {
+            tracing::warn!(service = %write.key, error = chain(&error), "cannot write status, will retry");
+            Written::Failed
+        }
+        Err(_) => {
+            tracing::warn!(service = %write.key, "status write unanswered for {TIMEOUT:?}, will retry");
+            Written::Failed
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clarion_core::{ServiceKey, VipSet};
+
+    fn planned(addresses: &[&str], pool: Option<&str>, remove_deprecated: bool) -> StatusWrite {
+        StatusWrite {
+            key: ServiceKey::new("ns", "x"),
+            resource_version: "7".into(),
+            addresses: VipSet::from_addresses(addresses.iter().map(|a| a.parse().unwrap())).unwrap(),
+            pool: pool.map(Into::into),
+            remove_deprecated,
+        }
+    }
+
+    #[test]
+    fn payloads_are_minimal() {
+        assert_eq!(
+            payload(&planned(&["2001:db8::1", "192.0.2.1"], Some("gold"), false)),
+            json!({
+                "metadata": {"resourceVersion": "7", "annotations": {"metallb.io/ip-allocated-from-pool": "gold"}},
+                "status": {"loadBalancer": {"ingress": [{"ip": "192.0.2.1"}, {"ip": "2001:db8::1"}]}},
+            })
+        );
+        assert_eq!(
+            payload(&planned(&[], None, true)),
+            json!({
+                "metadata": {"resourceVersion": "7", "annotations": {
+                    "metallb.io/ip-allocated-from-pool": null,
+                    "metallb.universe.tf/ip-allocated-from-pool": null,
+                }},
+                "status": {"loadBalancer": {"ingress": null}},
+            })
+        );
+    }
+}
