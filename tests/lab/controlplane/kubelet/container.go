@@ -89,14 +89,12 @@ func (w *worker) runOnce(c *corev1.Container, state *containerState) (int, bool)
 		if strings.HasPrefix(err.Error(), "image ") {
 			reason = "ErrImagePull"
 		}
-		w.update(func() { state.waiting(reason, err.Error()) })
-		w.k.log.Printf("%s container %s: %s: %v", w, c.Name, reason, err)
+		w.cannotStart(c, state, reason, err)
 		return 128, false
 	}
 	child, logged, err := w.startContainer(c, spec)
 	if err != nil {
-		w.update(func() { state.waiting("RunContainerError", err.Error()) })
-		w.k.log.Printf("%s container %s: RunContainerError: %v", w, c.Name, err)
+		w.cannotStart(c, state, "RunContainerError", err)
 		return 128, false
 	}
 	began := metav1.Now()
@@ -108,6 +106,18 @@ func (w *worker) runOnce(c *corev1.Container, state *containerState) (int, bool)
 	message := w.k.terminationMessage(w.spec, c, logged, child.code)
 	w.update(func() { state.terminated(child.code, began, metav1.Now(), message) })
 	return child.code, true
+}
+
+// cannotStart shows why a container does not start; the log has each reason once.
+func (w *worker) cannotStart(c *corev1.Container, state *containerState, reason string, err error) {
+	known := false
+	w.update(func() {
+		known = state.State.Waiting != nil && state.State.Waiting.Message == err.Error()
+		state.waiting(reason, err.Error())
+	})
+	if !known {
+		w.k.log.Printf("%s container %s: %s: %v", w, c.Name, reason, err)
+	}
 }
 
 // awaitEnd returns when the process has ended: by itself, by a failed liveness
@@ -176,32 +186,32 @@ func (w *worker) startProbes(ctx context.Context, c *corev1.Container, state *co
 	if len(w.sandbox.addresses) > 0 {
 		to.address = w.sandbox.addresses[0].String()
 	}
-	kill := func(kind, text string) {
+	kill := func(kind probeKind, text string) {
 		select {
-		case unhealthy <- kind + ": " + text:
+		case unhealthy <- string(kind) + ": " + text:
 		default:
 		}
 	}
 	rest := func() {
 		if c.LivenessProbe != nil {
-			go w.k.probe(ctx, c.LivenessProbe, to, func(v verdict, text string) {
+			go w.k.probe(ctx, liveness, c.LivenessProbe, to, func(v verdict, text string) {
 				if v == failed {
-					kill("liveness", text)
+					kill(liveness, text)
 				}
 			})
 		}
 		if c.ReadinessProbe != nil {
-			go w.k.probe(ctx, c.ReadinessProbe, to, func(v verdict, text string) { w.setReady(ctx, c, state, v == passed, text) })
+			go w.k.probe(ctx, readiness, c.ReadinessProbe, to, func(v verdict, text string) { w.setReady(ctx, c, state, v == passed, text) })
 		}
 	}
 	if c.StartupProbe == nil {
 		rest()
 		return
 	}
-	startup, done := context.WithCancel(ctx)
-	go w.k.probe(startup, c.StartupProbe, to, func(v verdict, text string) {
+	starting, done := context.WithCancel(ctx)
+	go w.k.probe(starting, startup, c.StartupProbe, to, func(v verdict, text string) {
 		if v == failed {
-			kill("startup", text)
+			kill(startup, text)
 			done()
 			return
 		}

@@ -105,6 +105,8 @@ func (p *pods) gone(object any) {
 	p.mu.Unlock()
 	if w != nil {
 		w.stop(goneGrace)
+		// A deletion that was under way with more grace is cut short too.
+		time.AfterFunc(goneGrace, w.hurry)
 	}
 }
 

@@ -28,9 +28,24 @@ type target struct {
 	what string
 }
 
+// probeKind tells the three probes of a container apart.
+type probeKind string
+
+const (
+	startup   probeKind = "startup"
+	readiness probeKind = "readiness"
+	liveness  probeKind = "liveness"
+)
+
+// firstReadyPeriod is the readiness probe's until it succeeds for the first
+// time: the one departure from the Pod spec, which spares every test the wait
+// of up to a period for a process that was not yet listening when it was
+// probed first. It changes no verdict, as not ready is where a container begins.
+const firstReadyPeriod = 50 * time.Millisecond
+
 // probe runs one probe until the context ends, and calls decided with each
 // verdict that the thresholds allow, repeated ones too. The text tells why.
-func (k *Kubelet) probe(ctx context.Context, probe *corev1.Probe, to target, decided func(verdict, string)) {
+func (k *Kubelet) probe(ctx context.Context, kind probeKind, probe *corev1.Probe, to target, decided func(verdict, string)) {
 	if !wait(ctx, time.Duration(probe.InitialDelaySeconds)*time.Second) {
 		return
 	}
@@ -39,6 +54,9 @@ func (k *Kubelet) probe(ctx context.Context, probe *corev1.Probe, to target, dec
 	defer period.Stop()
 	for {
 		err := k.probeOnce(ctx, probe, to)
+		for kind == readiness && !tally.hasPassed && err != nil && wait(ctx, firstReadyPeriod) {
+			err = k.probeOnce(ctx, probe, to)
+		}
 		if ctx.Err() != nil {
 			return
 		}

@@ -7,6 +7,8 @@ type tally struct {
 	successThreshold, failureThreshold int32
 	last                               bool
 	run                                int32
+	// hasPassed: there was a success at all.
+	hasPassed bool
 }
 
 func newTally(probe *corev1.Probe) tally {
@@ -14,7 +16,7 @@ func newTally(probe *corev1.Probe) tally {
 	return tally{successThreshold: max(probe.SuccessThreshold, 1), failureThreshold: max(probe.FailureThreshold, 1)}
 }
 
-// Verdict is the outcome of a series of probes.
+// verdict is the outcome of a series of probes.
 type verdict int
 
 const (
@@ -30,6 +32,7 @@ func (t *tally) observe(success bool) verdict {
 		t.last, t.run = success, 0
 	}
 	t.run++
+	t.hasPassed = t.hasPassed || success
 	switch {
 	case success && t.run >= t.successThreshold:
 		return passed
