@@ -20,7 +20,7 @@ use crate::workspace::Workspace;
 
 mod apt;
 mod bpf;
-mod controlplane;
+pub(crate) mod controlplane;
 mod daemons;
 mod kernel;
 mod lock;
@@ -159,6 +159,7 @@ impl Setup {
         }
         command.env("CLARION_BIN", &workspace.bin);
         command.env("CLARION_MANIFESTS", workspace.root.join("manifests"));
+        command.env("CLARION_LAB_ARTIFACTS", workspace.logs.join("lab-failures"));
     }
 
     /// The table of parts, on standard output.

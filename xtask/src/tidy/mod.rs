@@ -29,7 +29,7 @@ pub(crate) struct Outcome {
 }
 
 impl Outcome {
-    fn new(name: impl Into<String>, problems: Vec<String>) -> Self {
+    pub(crate) fn new(name: impl Into<String>, problems: Vec<String>) -> Self {
         Self { name: name.into(), problems }
     }
 }
