@@ -21,7 +21,7 @@ const PACKAGES: &str = "./...";
 /// # Errors
 /// When go cannot be started.
 pub(super) fn run(workspace: &Workspace, ui: &Ui, log: &Path, budget: Duration) -> Result<(Counts, String)> {
-    let packages = packages(workspace)?;
+    let wanted = packages(workspace)?;
     let step = ui.step("lab-go", "go vet, go test");
     let mut counts = Counts::default();
     let mut trouble = String::new();
