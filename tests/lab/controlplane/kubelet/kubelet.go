@@ -130,7 +130,7 @@ func Run(ctx context.Context, config Config, logger *log.Logger) error {
 	<-ctx.Done()
 	pods.stopAll(shutdownGrace)
 	releaseNode(config.RootDir)
-	return nil
+	return records.close()
 }
 
 func parseFlags(args []string) (Config, error) {

@@ -60,6 +60,16 @@ func (r *records) remove(entry process) error {
 	return r.write()
 }
 
+// close removes the file of a node on which nothing runs any more.
+func (r *records) close() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if err := os.Remove(r.path); err != nil {
+		return fmt.Errorf("remove recorded processes: %w", err)
+	}
+	return nil
+}
+
 // write replaces the file as a whole.
 func (r *records) write() error {
 	lines := make([]string, 0, len(r.live))
