@@ -1,6 +1,6 @@
 //! FRR, BIRD and GoBGP, each with a directory of its own.
 
-use super::lab::{Lab, NODE_V4, NODE_V6, Process, ROUTER_V4};
+use super::lab::{Lab, NODE_V4, NODE_V6, Process, ROUTER_V4, run};
 
 /// zebra and bgpd.
 pub struct Frr {
@@ -18,6 +18,8 @@ impl Frr {
              no bgp default ipv4-unicast\n no bgp network import-check\n timers bgp 1 3\n{neighbors}\n"
         );
         std::fs::write(lab.path("bgpd.conf"), config).expect("bgpd.conf");
+        // FRR's programs give up root before they make their sockets.
+        run("chown", &["-R", "frr:frr", &dir]);
         let zserv = format!("{dir}/zserv.api");
         let zebra_args = [
             "-f",
@@ -28,7 +30,6 @@ impl Frr {
             &zserv,
             "--vty_socket",
             &dir,
-            "-S",
         ];
         let zebra = lab.start("zebra", "/usr/lib/frr/zebra", &zebra_args);
         let wait = || lab.path("zserv.api").exists();
@@ -51,7 +52,6 @@ impl Frr {
                 &zserv,
                 "--vty_socket",
                 &dir,
-                "-S",
             ],
         )
     }
