@@ -197,9 +197,11 @@ async fn write(client: &Client, instance: &str, told: &Told) -> Result<(), kube:
     match api.create(&PostParams::default(), &event).await {
         Err(kube::Error::Api(status)) if status.is_already_exists() => {
             let name = event.metadata.name.as_deref().unwrap_or_default();
-            let count = api.get(name).await?.count.unwrap_or(1).saturating_add(1);
-            let again = json!({"count": count, "lastTimestamp": event.last_timestamp});
-            api.patch(name, &PatchParams::default(), &Patch::Merge(again)).await.map(drop)
+            // A patch answers with the whole event, so no right to read any is needed.
+            let last = json!({"lastTimestamp": event.last_timestamp});
+            let found = api.patch(name, &PatchParams::default(), &Patch::Merge(last)).await?;
+            let count = json!({"count": found.count.unwrap_or(1).saturating_add(1)});
+            api.patch(name, &PatchParams::default(), &Patch::Merge(count)).await.map(drop)
         }
         // The namespace is going, and the object with it.
         Err(kube::Error::Api(status)) if status.is_forbidden() || status.is_not_found() => {

@@ -79,7 +79,8 @@ impl Seen {
     /// The Lease with `me` as its holder from `time` on; `None` as holder gives it free.
     fn with_holder(&self, me: Option<&str>, time: Timestamp) -> Lease {
         let before = self.lease.as_ref().and_then(|lease| lease.spec.clone()).unwrap_or_default();
-        let mine = self.holder() == me;
+        // Giving it free is no transition: the next one counts it.
+        let mine = me.is_none() || self.holder() == me;
         let transitions = before.lease_transitions.unwrap_or(0);
         let metadata = ObjectMeta {
             name: Some(NAME.to_owned()),
@@ -205,10 +206,20 @@ impl Candidate {
         }
     }
 
-    /// On a clean stop: the next one need not wait.
+    /// On a clean stop: the next one need not wait. A renewal may have been given up on
+    /// its way and have arrived, so a conflict alone does not mean that another leads.
     async fn give_free(&mut self) {
-        if self.leading.send_replace(None).is_some() && self.write(Holder::Nobody).await {
-            tracing::info!("the Lease {NAME} is free");
+        if self.leading.send_replace(None).is_none() {
+            return;
+        }
+        for _ in 0..2 {
+            if self.write(Holder::Nobody).await {
+                tracing::info!("the Lease {NAME} is free");
+                return;
+            }
+            if self.seen.holder() != Some(self.me.as_str()) {
+                return;
+            }
         }
     }
 

@@ -2,8 +2,9 @@
 //! the other, paced, while this process leads.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{ApiResource, DynamicObject, Patch, PatchParams};
 use kube::{Api, Client};
@@ -11,6 +12,7 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 
 use crate::events::{About, Teller, Told};
+use crate::lease::Leading;
 use crate::logging::chain;
 use crate::metrics::Metrics;
 use crate::report::{self, ObjectReport, Report, Status};
@@ -26,16 +28,22 @@ pub async fn run(
     client: Client,
     namespace: String,
     mut reports: watch::Receiver<Option<Report>>,
+    leading: watch::Receiver<Leading>,
     teller: Teller,
     metrics: Metrics,
 ) {
     let mut publisher =
-        Publisher { client, namespace, teller, metrics, written: BTreeMap::new(), summary: None };
+        Publisher { client, namespace, leading, teller, metrics, written: BTreeMap::new(), summary: None };
     loop {
         let report = reports.borrow_and_update().clone();
         let failed = match report {
             Some(report) => !publisher.publish(&report).await,
-            None => false,
+            None => {
+                // Another leads, and writes what we do not see.
+                publisher.written.clear();
+                publisher.summary = None;
+                false
+            }
         };
         let pause = if failed { RETRY } else { PACE };
         tokio::time::sleep(pause).await;
@@ -45,9 +53,16 @@ pub async fn run(
     }
 }
 
+/// The time of a condition has no parts of a second.
+fn now() -> Time {
+    let now = Timestamp::now();
+    Time(Timestamp::from_second(now.as_second()).unwrap_or(now))
+}
+
 struct Publisher {
     client: Client,
     namespace: String,
+    leading: watch::Receiver<Leading>,
     teller: Teller,
     metrics: Metrics,
     /// What was written last and what was shown then: as long as the watch has not
@@ -113,7 +128,7 @@ impl Publisher {
             &object.about.namespace,
             &object.resource,
         );
-        let status = object.status(None, &Timestamp::now().to_string());
+        let status = object.status(&now());
         self.apply_status(&api, &object.resource, &object.about.name, status).await
     }
 
@@ -129,7 +144,7 @@ impl Publisher {
         });
         let params = PatchParams::apply(FIELD_MANAGER).force();
         self.send(api.patch(report::STATE_NAME, &params, &Patch::Apply(object))).await?;
-        let status = report::state(summary, &Timestamp::now().to_string());
+        let status = report::state(summary, &now());
         self.apply_status(&api, &resource, report::STATE_NAME, status).await
     }
 
@@ -150,6 +165,9 @@ impl Publisher {
 
     /// One request. An object that is gone meanwhile needs no status.
     async fn send(&self, request: impl Future<Output = kube::Result<DynamicObject>>) -> Result<(), String> {
+        if !self.leading.borrow().is_some_and(|until| Instant::now() < until) {
+            return Err("the lease is lost".to_owned());
+        }
         self.metrics.client_updates.inc();
         let result = match tokio::time::timeout(TIMEOUT, request).await {
             Ok(Ok(_)) => Ok(()),

@@ -72,7 +72,8 @@ pub async fn run(mut state: State, mut wires: Wires) {
             wires.report(&state);
             next_report = Instant::now() + REPORTS;
         }
-        let wake = state.deadline().into_iter().chain([next_report.max(Instant::now() + REPORTS)]).min();
+        let report_at = state.has_changed().then_some(next_report);
+        let wake = state.deadline().into_iter().chain(report_at).min();
         tokio::select! {
             () = wires.stop.cancelled() => return,
             changed = wires.leading.changed() => {

@@ -9,7 +9,7 @@ use clarion_api::{
 };
 use clarion_config::{Outcome, Problem};
 use clarion_core::PoolName;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::api::ApiResource;
 use kube::{Resource, ResourceExt};
 use serde_json::{Value, json};
@@ -37,6 +37,8 @@ pub struct ObjectReport {
     pub wanted: Status,
     /// What it shows.
     pub shown: Status,
+    /// Since when its condition is as it is, as it is written there.
+    pub since: Option<Time>,
 }
 
 /// The status of an object, times left out.
@@ -148,6 +150,7 @@ fn one<K: Configured>(object: &K, problems: &[Problem], counters: Option<PoolCou
             generation: condition.and_then(|c| c.observed_generation).unwrap_or_default(),
             counters: object.counters(),
         },
+        since: condition.map(|condition| condition.last_transition_time.clone()),
     }
 }
 
@@ -176,17 +179,16 @@ fn lines(texts: impl Iterator<Item = String>) -> String {
 }
 
 impl ObjectReport {
-    /// The status to apply at `now` (RFC 3339), keeping the time of a condition that has
-    /// not turned.
+    /// The status to apply at `now`, keeping the time of a condition that has not turned.
     #[must_use]
-    pub fn status(&self, since: Option<&str>, now: &str) -> Value {
+    pub fn status(&self, now: &Time) -> Value {
         let problem = self.wanted.problem.as_ref().and_then(Option::as_ref);
         let turned = self.shown.problem.as_ref().map(Option::is_some) != Some(problem.is_some());
         let mut status = json!({"conditions": [condition(
             CONDITION_VALID,
             problem.map(String::as_str),
             Some(self.wanted.generation),
-            if turned { now } else { since.unwrap_or(now) },
+            if turned { now } else { self.since.as_ref().unwrap_or(now) },
         )]});
         if let Some(counters) = self.wanted.counters {
             status["assignedIPv4"] = json!(counters.assigned_v4);
@@ -200,7 +202,7 @@ impl ObjectReport {
 
 /// A condition as the API server takes it.
 #[must_use]
-pub fn condition(kind: &str, problem: Option<&str>, generation: Option<i64>, since: &str) -> Value {
+pub fn condition(kind: &str, problem: Option<&str>, generation: Option<i64>, since: &Time) -> Value {
     let mut condition = json!({
         "type": kind,
         "status": if problem.is_some() { "False" } else { "True" },
@@ -216,7 +218,7 @@ pub fn condition(kind: &str, problem: Option<&str>, generation: Option<i64>, sin
 
 /// The status of ConfigurationState `controller` (contract §1.9).
 #[must_use]
-pub fn state(summary: &str, now: &str) -> Value {
+pub fn state(summary: &str, now: &Time) -> Value {
     let message = (!summary.is_empty()).then(|| format!("configuration error: {summary}"));
     json!({
         "result": if message.is_some() { "Invalid" } else { "Valid" },
@@ -230,6 +232,7 @@ mod tests {
     use super::*;
     use crate::index::{Change, Edit};
     use clarion_config::ObjectRef;
+    use k8s_openapi::jiff::Timestamp;
     use std::sync::Arc;
 
     fn pool(status: Value) -> Index {
@@ -252,21 +255,25 @@ mod tests {
         Outcome { problems: vec![problem], ..Outcome::default() }
     }
 
+    fn second(second: i64) -> Time {
+        Time(Timestamp::from_second(second).unwrap())
+    }
+
     #[test]
     fn a_bad_pool_is_told_field_remedy_and_what_stays() {
         let report = Report::new(&pool(json!(null)), &problem(), &BTreeMap::new());
         let message = "spec.addresses[0]: invalid CIDR; its last valid version stays in force";
         assert_eq!(report.objects[0].shown, Status::default());
         assert_eq!(
-            report.objects[0].status(None, "now"),
+            report.objects[0].status(&second(0)),
             json!({
                 "assignedIPv4": 0, "assignedIPv6": 0, "availableIPv4": 0, "availableIPv6": 0,
                 "conditions": [{"type": "Valid", "status": "False", "reason": "ConfigurationError",
-                    "message": message, "lastTransitionTime": "now", "observedGeneration": 3}],
+                    "message": message, "lastTransitionTime": "1970-01-01T00:00:00Z", "observedGeneration": 3}],
             })
         );
         assert_eq!(
-            state(&report.summary, "now")["errorSummary"],
+            state(&report.summary, &second(0))["errorSummary"],
             json!("configuration error: IPAddressPool metallb-system/gold: spec.addresses[0]: invalid CIDR")
         );
     }
@@ -276,8 +283,20 @@ mod tests {
         let counters = PoolCounters { assigned_v4: 1, available_v4: 255, ..PoolCounters::default() };
         let by_pool = BTreeMap::from([(PoolName::from("gold"), counters)]);
         let fresh = Report::new(&pool(json!(null)), &Outcome::default(), &by_pool);
-        let written = fresh.objects[0].status(None, "2026-01-01T00:00:00Z");
+        let written = fresh.objects[0].status(&second(0));
         let after = Report::new(&pool(written), &Outcome::default(), &by_pool);
         assert_eq!(after.objects[0].wanted, after.objects[0].shown);
+    }
+
+    #[test]
+    fn a_condition_keeps_its_time_until_it_turns() {
+        let none = BTreeMap::new();
+        let good = Report::new(&pool(json!(null)), &Outcome::default(), &none).objects[0].status(&second(0));
+        let since = |status: &Value| status["conditions"][0]["lastTransitionTime"].clone();
+        let still =
+            Report::new(&pool(good.clone()), &Outcome::default(), &none).objects[0].status(&second(7));
+        assert_eq!(since(&still), json!("1970-01-01T00:00:00Z"));
+        let turned = Report::new(&pool(good), &problem(), &none).objects[0].status(&second(7));
+        assert_eq!(since(&turned), json!("1970-01-01T00:00:07Z"));
     }
 }

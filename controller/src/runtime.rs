@@ -71,7 +71,8 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         stop: stop.clone(),
     };
     let mut reconciling = tracker.spawn(reconcile::run(State::new(&namespace), wires));
-    let publishing = publish::run(client.clone(), namespace.clone(), report_rx, teller, metrics.clone());
+    let publishing =
+        publish::run(client.clone(), namespace.clone(), report_rx, leading.clone(), teller, metrics.clone());
     let side = tracker.spawn(stop.clone().run_until_cancelled_owned(async move {
         let making = make_secret(client, namespace, args.ml_secret_name, args.deployment, leading);
         tokio::join!(tell, publishing, making);

@@ -33,6 +33,8 @@ pub struct State {
     namespace: String,
     index: Index,
     parsed: Outcome,
+    /// Whether all kinds have been seen in full; once so, always so.
+    synced: bool,
     leading: bool,
     /// There while we lead and all watches are synced.
     planner: Option<Planner>,
@@ -83,6 +85,12 @@ impl State {
         self.leading
     }
 
+    /// Whether [`Self::take_changed`] would be true.
+    #[must_use]
+    pub fn has_changed(&self) -> bool {
+        self.changed
+    }
+
     /// Whether anything that the reports show may have changed since the last call.
     pub fn take_changed(&mut self) -> bool {
         std::mem::take(&mut self.changed)
@@ -91,7 +99,9 @@ impl State {
     /// Takes a change that a watch saw.
     pub fn handle(&mut self, change: Change) {
         let touched = self.index.apply(change);
-        self.changed |= touched.config;
+        let syncing = !self.synced;
+        self.synced = self.synced || self.index.unsynced().is_empty();
+        self.changed |= touched.config || syncing;
         if touched.config && self.index.config_synced() {
             self.reparse();
         }
@@ -206,7 +216,7 @@ impl State {
 
     /// Starts planning as soon as we lead and know everything.
     fn begin(&mut self) {
-        if self.planner.is_some() || !self.leading || !self.index.unsynced().is_empty() {
+        if self.planner.is_some() || !self.leading || !self.synced {
             return;
         }
         self.planner = Some(Planner::start(&self.parsed, self.index.services.objects.values()));

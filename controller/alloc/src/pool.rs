@@ -74,7 +74,9 @@ impl Pool {
             let capacity = spans().fold(0_i64, |sum, s| sum.saturating_add(s.capacity()));
             let assigned = spans().fold(0_u64, |sum, s| sum.saturating_add(s.assigned));
             let assigned = i64::try_from(assigned).unwrap_or(i64::MAX);
-            (assigned, capacity.saturating_sub(assigned))
+            // What is more than a number can say does not get less.
+            let available = if capacity == i64::MAX { capacity } else { capacity.saturating_sub(assigned) };
+            (assigned, available)
         };
         let ((assigned_v4, available_v4), (assigned_v6, available_v6)) = (sum(Family::V4), sum(Family::V6));
         PoolCounters { assigned_v4, assigned_v6, available_v4, available_v6 }

@@ -1,0 +1,356 @@
+//! The controller without an API server: changes go in, plans come out, whole values
+//! are compared.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use clarion_api::{IPAddressPool, IPAddressPoolSpec};
+use clarion_controller::index::{Change, Edit};
+use clarion_controller::planner::{ServicePlan, StatusWrite};
+use clarion_controller::service::ServiceView;
+use clarion_controller::state::{State, Written};
+use clarion_core::{ServiceKey, VipSet};
+use k8s_openapi::api::core::v1::Service;
+use serde_json::{Value, json};
+
+/// A State and a clock that moves only when it is told to.
+struct Bench {
+    state: State,
+    now: Instant,
+    versions: u32,
+    services: BTreeMap<String, Value>,
+}
+
+impl Bench {
+    /// A configuration of these pools, seen in full, with these Services; leading.
+    fn leading(pools: &[(&str, &str)], services: &[(&str, Value)]) -> Self {
+        let mut bench = Self::following(pools, services);
+        bench.state.lead(true);
+        bench
+    }
+
+    fn following(pools: &[(&str, &str)], services: &[(&str, Value)]) -> Self {
+        let mut bench = Self {
+            state: State::new("metallb-system"),
+            now: Instant::now(),
+            versions: 0,
+            services: BTreeMap::new(),
+        };
+        let views: Vec<_> =
+            services.iter().filter_map(|(name, object)| bench.view(name, object.clone())).collect();
+        let all = views.into_iter().map(|view| (view.key.clone(), view)).collect();
+        bench.state.handle(Change::Service(Edit::Reset(all)));
+        bench.state.handle(Change::Namespace(Edit::Reset(BTreeMap::new())));
+        bench.state.handle(Change::L2(Edit::Reset(BTreeMap::new())));
+        bench.state.handle(Change::Bgp(Edit::Reset(BTreeMap::new())));
+        bench.state.handle(Change::Peer(Edit::Reset(BTreeMap::new())));
+        bench.state.handle(Change::Bfd(Edit::Reset(BTreeMap::new())));
+        bench.state.handle(Change::Community(Edit::Reset(BTreeMap::new())));
+        let pools = pools.iter().map(|(name, range)| ((*name).to_owned(), pool(name, range))).collect();
+        bench.state.handle(Change::Pool(Edit::Reset(pools)));
+        bench
+    }
+
+    /// The object as the API server would have it, with a version of its own.
+    fn view(&mut self, name: &str, mut object: Value) -> Option<ServiceView> {
+        self.versions += 1;
+        object["metadata"]["namespace"] = json!("ns");
+        object["metadata"]["name"] = json!(name);
+        object["metadata"]["resourceVersion"] = json!(self.versions.to_string());
+        if object["metadata"]["uid"].is_null() {
+            object["metadata"]["uid"] = json!(format!("uid-{name}"));
+        }
+        self.services.insert(name.to_owned(), object.clone());
+        ServiceView::read(&serde_json::from_value::<Service>(object).unwrap(), None)
+    }
+
+    /// The watch tells of a Service.
+    fn apply(&mut self, name: &str, object: Value) {
+        let edit = match self.view(name, object) {
+            Some(view) => Edit::Apply(view.key.clone(), view),
+            None => Edit::Delete(key(name)),
+        };
+        self.state.handle(Change::Service(edit));
+    }
+
+    fn delete(&mut self, name: &str) {
+        self.services.remove(name);
+        self.state.handle(Change::Service(Edit::Delete(key(name))));
+    }
+
+    /// What is planned next: Service, status to write, events.
+    fn next(&mut self) -> Option<(String, Option<String>, Vec<String>)> {
+        self.state.next(self.now).map(|(key, plan)| said(&key, &plan))
+    }
+
+    /// The API server takes what was planned for a Service, and the watch tells of it.
+    fn store(&mut self, name: &str, addresses: &[&str], pool: Option<&str>) {
+        let mut object = self.services[name].clone();
+        object["metadata"]["annotations"]["metallb.io/ip-allocated-from-pool"] = json!(pool);
+        if pool.is_none() {
+            object["metadata"]["annotations"] = json!({});
+        }
+        let ingress: Vec<Value> = addresses.iter().map(|a| json!({"ip": a, "ipMode": "VIP"})).collect();
+        object["status"]["loadBalancer"]["ingress"] = json!(ingress);
+        let view = self.view(name, object);
+        let done = Written::Done(view.clone().map(Box::new));
+        self.state.written(&key(name), done, self.now);
+        if let Some(view) = view {
+            self.state.handle(Change::Service(Edit::Apply(key(name), view)));
+        }
+    }
+}
+
+fn key(name: &str) -> ServiceKey {
+    ServiceKey::new("ns", name)
+}
+
+fn pool(name: &str, range: &str) -> Arc<IPAddressPool> {
+    let addresses = range.split(' ').map(str::to_owned).collect();
+    let mut pool =
+        IPAddressPool::new(name, IPAddressPoolSpec { addresses, auto_assign: true, ..Default::default() });
+    pool.metadata.namespace = Some("metallb-system".into());
+    Arc::new(pool)
+}
+
+fn balancer() -> Value {
+    json!({"metadata": {}, "spec": {"type": "LoadBalancer", "clusterIPs": ["10.0.0.1"], "ports": [{"port": 80}]}})
+}
+
+fn holding(address: &str) -> Value {
+    let mut object = balancer();
+    object["metadata"]["annotations"] = json!({"metallb.io/ip-allocated-from-pool": "a"});
+    object["status"] = json!({"loadBalancer": {"ingress": [{"ip": address}]}});
+    object
+}
+
+fn asking(address: &str) -> Value {
+    let mut object = balancer();
+    object["spec"]["loadBalancerIP"] = json!(address);
+    object
+}
+
+fn said(key: &ServiceKey, plan: &ServicePlan) -> (String, Option<String>, Vec<String>) {
+    let write = plan.write.as_ref().map(|write| {
+        let addresses: Vec<_> = write.addresses.iter().map(|a| a.to_string()).collect();
+        let pool = write.pool.as_ref().map_or("-", |pool| pool.as_str());
+        format!("[{}] of {pool} on {}", addresses.join(" "), write.resource_version)
+    });
+    let events = plan.sayings.iter().map(|s| format!("{}: {}", s.reason, s.message)).collect();
+    (key.name.clone(), write, events)
+}
+
+fn planned(name: &str, write: &str, events: &[&str]) -> Option<(String, Option<String>, Vec<String>)> {
+    let write = (!write.is_empty()).then(|| write.to_owned());
+    Some((name.to_owned(), write, events.iter().map(|e| (*e).to_owned()).collect()))
+}
+
+#[test]
+fn a_new_service_gets_one_write_and_one_event_and_then_silence() {
+    let mut bench = Bench::leading(&[("a", "192.0.2.0/24")], &[]);
+    bench.apply("x", balancer());
+    let (planned_for, plan) = bench.state.next(bench.now).unwrap();
+    assert_eq!(planned_for, key("x"));
+    let write = StatusWrite {
+        key: key("x"),
+        resource_version: "1".into(),
+        addresses: VipSet::from_addresses(["192.0.2.0".parse().unwrap()]).unwrap(),
+        pool: Some("a".into()),
+        remove_deprecated: false,
+    };
+    assert_eq!(plan.write, Some(write));
+    assert_eq!(plan.sayings.len(), 1);
+    bench.store("x", &["192.0.2.0"], Some("a"));
+    assert_eq!(bench.next(), None);
+}
+
+#[test]
+fn whoever_does_not_lead_plans_nothing() {
+    let mut bench = Bench::following(&[("a", "192.0.2.0/24")], &[("x", balancer())]);
+    assert_eq!(bench.next(), None);
+    bench.state.lead(true);
+    assert_eq!(
+        bench.next(),
+        planned("x", "[192.0.2.0] of a on 1", &[r#"IPAllocated: Assigned IP ["192.0.2.0"]"#])
+    );
+    bench.state.lead(false);
+    bench.apply("y", balancer());
+    assert_eq!(bench.next(), None);
+}
+
+#[test]
+fn nothing_is_planned_before_every_kind_has_been_seen() {
+    let mut state = State::new("metallb-system");
+    state.lead(true);
+    state.handle(Change::Pool(Edit::Reset([("a".to_owned(), pool("a", "192.0.2.0/24"))].into())));
+    state.handle(Change::Service(Edit::Reset(BTreeMap::new())));
+    assert!(state.planner().is_none());
+    assert!(state.index().unsynced().contains(&"l2advertisements"));
+}
+
+#[test]
+fn a_restart_keeps_addresses_before_it_gives_any() {
+    let services = [("aaa", balancer()), ("zzz", holding("192.0.2.0"))];
+    let mut bench = Bench::leading(&[("a", "192.0.2.0/31")], &services);
+    assert_eq!(
+        bench.next(),
+        planned("aaa", "[192.0.2.1] of a on 1", &[r#"IPAllocated: Assigned IP ["192.0.2.1"]"#])
+    );
+    assert_eq!(bench.next(), None, "zzz shows what it holds");
+}
+
+#[test]
+fn of_two_that_hold_one_address_the_older_keeps_it() {
+    let mut young = holding("192.0.2.0");
+    young["metadata"]["creationTimestamp"] = json!("2026-01-02T00:00:00Z");
+    let mut old = holding("192.0.2.0");
+    old["metadata"]["creationTimestamp"] = json!("2026-01-01T00:00:00Z");
+    let mut bench = Bench::leading(&[("a", "192.0.2.0/24")], &[("aaa", young), ("zzz", old)]);
+    let lost = r#"ClearAssignment: current IP for "ns/aaa" not allowed by config, will attempt for new IP assignment: can't change sharing key for "192.0.2.0", address also in use by ns/zzz"#;
+    assert_eq!(
+        bench.next(),
+        planned("aaa", "[192.0.2.1] of a on 1", &[lost, r#"IPAllocated: Assigned IP ["192.0.2.1"]"#])
+    );
+    assert_eq!(bench.next(), None);
+}
+
+#[test]
+fn a_refusal_is_said_once_and_a_freed_address_goes_to_who_waits() {
+    let mut bench = Bench::leading(&[("a", "192.0.2.0/32")], &[("x", holding("192.0.2.0"))]);
+    assert_eq!(bench.next(), None);
+    bench.apply("y", balancer());
+    let refused = r#"AllocationFailed: Failed to allocate IP for "ns/y": no available IPs"#;
+    assert_eq!(bench.next(), planned("y", "", &[refused]));
+    bench.apply("y", balancer());
+    assert_eq!(bench.next(), None, "nothing new to say");
+    bench.delete("x");
+    assert_eq!(
+        bench.next(),
+        planned("y", "[192.0.2.0] of a on 3", &[r#"IPAllocated: Assigned IP ["192.0.2.0"]"#])
+    );
+}
+
+#[test]
+fn a_taken_address_and_an_unknown_pool_are_named() {
+    let mut bench = Bench::leading(&[("a", "192.0.2.0/24")], &[("x", holding("192.0.2.0"))]);
+    bench.next();
+    bench.apply("y", asking("192.0.2.0"));
+    let taken = r#"AllocationFailed: Failed to allocate IP for "ns/y": can't change sharing key for "192.0.2.0", address also in use by ns/x"#;
+    assert_eq!(bench.next(), planned("y", "", &[taken]));
+    let mut named = balancer();
+    named["metadata"]["annotations"] = json!({"metallb.universe.tf/address-pool": "nope"});
+    bench.apply("z", named);
+    let unknown = r#"AllocationFailed: Failed to allocate IP for "ns/z": unknown pool "nope""#;
+    assert_eq!(bench.next(), planned("z", "", &[unknown]));
+}
+
+#[test]
+fn a_service_that_is_no_balancer_any_longer_is_cleaned_and_its_address_freed() {
+    let mut bench =
+        Bench::leading(&[("a", "192.0.2.0/32")], &[("x", holding("192.0.2.0")), ("y", balancer())]);
+    while bench.next().is_some() {}
+    let mut former = holding("192.0.2.0");
+    former["spec"]["type"] = json!("ClusterIP");
+    bench.apply("x", former);
+    assert_eq!(bench.next(), planned("x", "[] of - on 3", &[]));
+    assert_eq!(
+        bench.next(),
+        planned("y", "[192.0.2.0] of a on 2", &[r#"IPAllocated: Assigned IP ["192.0.2.0"]"#])
+    );
+}
+
+#[test]
+fn a_conflict_waits_for_the_watch_and_then_plans_from_the_new_version() {
+    let mut bench = Bench::leading(&[("a", "192.0.2.0/24")], &[("x", balancer())]);
+    bench.next().unwrap();
+    bench.state.written(&key("x"), Written::Stale, bench.now);
+    assert_eq!(bench.next(), None, "the watch has not told of the newer version");
+    bench.apply("x", balancer());
+    let (_, write, _) = bench.next().unwrap();
+    assert_eq!(write.as_deref(), Some("[192.0.2.0] of a on 2"), "the same address");
+}
+
+#[test]
+fn a_change_during_a_write_is_planned_for_after_it() {
+    let mut bench = Bench::leading(&[("a", "192.0.2.0/24")], &[("x", balancer())]);
+    bench.next().unwrap();
+    bench.apply("x", asking("192.0.2.9"));
+    assert_eq!(bench.next(), None, "one write of a Service at a time");
+    bench.state.written(&key("x"), Written::Stale, bench.now);
+    let (_, write, _) = bench.next().unwrap();
+    assert_eq!(write.as_deref(), Some("[192.0.2.9] of a on 2"));
+}
+
+#[test]
+fn failed_writes_are_tried_again_with_growing_pauses() {
+    let mut bench = Bench::leading(&[("a", "192.0.2.0/24")], &[("x", balancer())]);
+    for pause_ms in [100, 200, 400, 800] {
+        assert!(bench.next().is_some());
+        bench.state.written(&key("x"), Written::Failed, bench.now);
+        assert_eq!(bench.next(), None);
+        assert_eq!(bench.state.deadline(), Some(bench.now + Duration::from_millis(pause_ms)));
+        bench.now += Duration::from_millis(pause_ms);
+    }
+    assert!(bench.next().is_some());
+    bench.store("x", &["192.0.2.0"], Some("a"));
+    assert_eq!(bench.state.deadline(), None);
+}
+
+#[test]
+fn a_pool_that_goes_takes_its_addresses_with_it_and_says_so() {
+    let mut bench =
+        Bench::leading(&[("a", "192.0.2.0/24"), ("b", "198.51.100.0/24")], &[("x", holding("192.0.2.0"))]);
+    bench.next();
+    bench.state.handle(Change::Pool(Edit::Delete("a".into())));
+    let lost = r#"ClearAssignment: current IP for "ns/x" not allowed by config, will attempt for new IP assignment: ["192.0.2.0"] is not allowed in config"#;
+    let got = r#"IPAllocated: Assigned IP ["198.51.100.0"]"#;
+    assert_eq!(bench.next(), planned("x", "[198.51.100.0] of b on 1", &[lost, got]));
+}
+
+#[test]
+fn a_pool_that_cannot_be_read_takes_nothing_away_even_after_a_restart() {
+    let pools = [("a", "192.0.2.9-192.0.2.0"), ("b", "198.51.100.0/24")];
+    let mut bench = Bench::leading(&pools, &[("x", holding("192.0.2.0")), ("y", balancer())]);
+    assert_eq!(bench.state.parsed().problems.len(), 1);
+    assert_eq!(
+        bench.next(),
+        planned("y", "[198.51.100.0] of b on 2", &[r#"IPAllocated: Assigned IP ["198.51.100.0"]"#]),
+        "x keeps what it has, and the good pool serves"
+    );
+    assert_eq!(bench.next(), None);
+}
+
+#[test]
+fn a_service_made_anew_under_its_old_name_is_another_one() {
+    let mut bench = Bench::leading(&[("a", "192.0.2.0/24")], &[("x", holding("192.0.2.7"))]);
+    bench.next();
+    // The watch was down meanwhile and tells of the new one only.
+    let mut anew = balancer();
+    anew["metadata"]["uid"] = json!("another");
+    bench.apply("x", anew);
+    assert_eq!(
+        bench.next(),
+        planned("x", "[192.0.2.0] of a on 2", &[r#"IPAllocated: Assigned IP ["192.0.2.0"]"#])
+    );
+}
+
+#[test]
+fn deprecated_annotations_are_mentioned_when_the_service_is_changed_anyway() {
+    let mut old = balancer();
+    old["metadata"]["annotations"] = json!({"metallb.universe.tf/address-pool": "a"});
+    let mut bench = Bench::leading(&[("a", "192.0.2.0/24")], &[("x", old)]);
+    let deprecated =
+        "deprecatedAnnotation: Service uses deprecated annotation metallb.universe.tf/address-pool";
+    assert_eq!(
+        bench.next(),
+        planned("x", "[192.0.2.0] of a on 1", &[r#"IPAllocated: Assigned IP ["192.0.2.0"]"#, deprecated])
+    );
+    let mut done = bench.services["x"].clone();
+    done["metadata"]["annotations"]["metallb.io/ip-allocated-from-pool"] = json!("a");
+    done["status"] = json!({"loadBalancer": {"ingress": [{"ip": "192.0.2.0"}]}});
+    let view = bench.view("x", done);
+    bench.state.written(&key("x"), Written::Done(view.map(Box::new)), bench.now);
+    bench.state.lead(true);
+    assert_eq!(bench.next(), None);
+}
