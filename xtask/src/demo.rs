@@ -1,8 +1,31 @@
-//! `cargo xtask demo`.
+//! `cargo xtask demo`: sets up, builds, then becomes the walk through the lab.
+
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::Result;
+
+use crate::bench::become_child;
+use crate::build;
+use crate::setup::{self, Mode};
 use crate::ui::Ui;
 use crate::workspace::Workspace;
-use anyhow::{Result, bail};
-use std::path::Path;
-pub(crate) fn command(_: &Workspace, _: &Ui, _: bool, _: Option<&Path>) -> Result<()> {
-    bail!("not written yet")
+
+/// The command itself. The demo owns the terminal and its Ctrl-C, so xtask is
+/// replaced by it.
+///
+/// # Errors
+/// When a part is missing or something does not compile.
+pub(crate) fn command(workspace: &Workspace, ui: &Ui, hold: bool, json: Option<&Path>) -> Result<()> {
+    let setup = setup::run(workspace, ui, Mode::All, &|workspace| build::all(workspace, ui))?;
+    setup.require()?;
+    let mut demo = Command::new(workspace.bin.join("demo"));
+    if hold {
+        demo.arg("--hold");
+    }
+    if let Some(json) = json {
+        demo.arg("--json").arg(json);
+    }
+    setup.lab_env(workspace, &mut demo);
+    become_child(demo)
 }

@@ -28,10 +28,7 @@ pub(super) fn run(workspace: &Workspace, ui: &Ui, log: &Path, budget: Duration) 
     for arguments in [["vet", "-trimpath"].as_slice(), ["test", "-trimpath", "-v", "-count=1"].as_slice()] {
         let vet = arguments[0] == "vet";
         let mut command = Command::new("go");
-        command
-            .args(arguments)
-            .args(packages(workspace))
-            .current_dir(workspace.root.join(controlplane::MODULE));
+        command.args(arguments).args(&wanted).current_dir(workspace.root.join(controlplane::MODULE));
         // As the set-up builds, so that both share what was compiled.
         command.env("CGO_ENABLED", "0").env_remove("GOFLAGS");
         let left = budget.saturating_sub(step.elapsed());
