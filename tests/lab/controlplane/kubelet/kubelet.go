@@ -29,6 +29,7 @@ import (
 	"syscall"
 	"time"
 
+	coordv1 "k8s.io/api/coordination/v1"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/clientcmd"
 )
@@ -61,7 +62,9 @@ type Kubelet struct {
 	network *network
 	// executable is this binary: stages and built-in images run it again.
 	executable string
-	log        *log.Logger
+	// lease is the node's Lease as last written; the heartbeat's alone.
+	lease *coordv1.Lease
+	log   *log.Logger
 }
 
 // Main runs lab-kubelet with its arguments and returns the exit code. The

@@ -161,25 +161,37 @@ func nodeConditions(old []corev1.NodeCondition, now metav1.Time) []corev1.NodeCo
 	return conditions
 }
 
-// renewLease creates or renews the node's Lease.
+// renewLease creates or renews the node's Lease: one write, as the last answer
+// has the version to write next. Where that is refused, it is read again.
 func (k *Kubelet) renewLease(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	leases := k.client.CoordinationV1().Leases(corev1.NamespaceNodeLease)
-	now := metav1.NewMicroTime(time.Now())
-	lease, err := leases.Get(ctx, k.config.NodeName, metav1.GetOptions{})
-	if apierrors.IsNotFound(err) {
-		seconds := int32(leaseSeconds)
-		name := k.config.NodeName
-		_, err = leases.Create(ctx, &coordv1.Lease{
-			ObjectMeta: metav1.ObjectMeta{Name: name},
-			Spec:       coordv1.LeaseSpec{HolderIdentity: &name, LeaseDurationSeconds: &seconds, RenewTime: &now},
-		}, metav1.CreateOptions{})
-		return err
-	} else if err != nil {
+	if k.lease == nil {
+		lease, err := leases.Get(ctx, k.config.NodeName, metav1.GetOptions{})
+		if apierrors.IsNotFound(err) {
+			lease, err = leases.Create(ctx, newLease(k.config.NodeName), metav1.CreateOptions{})
+		}
+		if err != nil {
+			return err
+		}
+		k.lease = lease
+	}
+	next := k.lease.DeepCopy()
+	next.Spec.RenewTime = &metav1.MicroTime{Time: time.Now()}
+	written, err := leases.Update(ctx, next, metav1.UpdateOptions{})
+	if err != nil {
+		k.lease = nil
 		return err
 	}
-	lease.Spec.RenewTime = &now
-	_, err = leases.Update(ctx, lease, metav1.UpdateOptions{})
-	return err
+	k.lease = written
+	return nil
+}
+
+func newLease(node string) *coordv1.Lease {
+	seconds := int32(leaseSeconds)
+	return &coordv1.Lease{
+		ObjectMeta: metav1.ObjectMeta{Name: node},
+		Spec:       coordv1.LeaseSpec{HolderIdentity: &node, LeaseDurationSeconds: &seconds},
+	}
 }

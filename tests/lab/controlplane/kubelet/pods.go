@@ -3,6 +3,8 @@ package kubelet
 import (
 	"context"
 	"fmt"
+	"os"
+	"path/filepath"
 	"sync"
 	"time"
 
@@ -50,7 +52,30 @@ func (k *Kubelet) startPods(ctx context.Context) (*pods, error) {
 	if !cache.WaitForCacheSync(ctx.Done(), registration.HasSynced) {
 		return nil, fmt.Errorf("list pods of node %s: %w", k.config.NodeName, ctx.Err())
 	}
-	return p, nil
+	return p, p.pruneVolumes()
+}
+
+// pruneVolumes removes the volumes of pods that went while no kubelet ran. It
+// is called with the first list handled, so every pod that has any is known.
+func (p *pods) pruneVolumes() error {
+	dir := filepath.Join(p.k.config.RootDir, "volumes")
+	entries, err := os.ReadDir(dir)
+	if os.IsNotExist(err) {
+		return nil
+	} else if err != nil {
+		return fmt.Errorf("look for old volumes: %w", err)
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, entry := range entries {
+		if p.workers[types.UID(entry.Name())] != nil {
+			continue
+		}
+		if err := os.RemoveAll(filepath.Join(dir, entry.Name())); err != nil {
+			return fmt.Errorf("remove old volumes: %w", err)
+		}
+	}
+	return nil
 }
 
 // changed starts a worker for a new pod, tells a known one, and begins the end
