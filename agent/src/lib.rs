@@ -7,6 +7,24 @@
 //! kernel program, gratuitous frames and BGP. It never waits for the API server,
 //! so that losing it changes nothing on the wire.
 //!
+//! ```text
+//!   API server ─watch─► slow::index ─► View ─► desired() ─► Desired ──┐
+//!                             Leases ─────────────────────────────┐   │ watch
+//!                                                                 ▼   ▼
+//!   netlink ─► Snapshot ────────────────────────────────► fast::half ─► Plan ─► kernel
+//!                                                             │  └► gratuitous, groups, BGP
+//!   API server ◄─ slow::status ◄─ FastStatus ◄────────────────┘  └► serve (metrics, /state)
+//! ```
+//!
 //! A library only so that the binary stays small and the tests reach the parts.
 
+pub mod args;
 pub mod bgp;
+pub mod cleanup;
+pub mod desired;
+mod fast;
+pub mod log;
+pub mod run;
+mod serve;
+mod slow;
+pub mod view;

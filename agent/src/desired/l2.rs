@@ -1,0 +1,199 @@
+//! Layer 2: which addresses there are and which nodes may own each, by MetalLB's
+//! rules (contract §4.1).
+//!
+//! The unit is the address, not the Service: Services that share an address must
+//! have one owner between them, whatever each of them selects.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use clarion_config::{L2Advertisement, Pool};
+use clarion_core::{AnnounceReason, LabelSelector, NodeName, ServiceKey};
+use clarion_l2::order::order;
+
+use super::{Me, endpoint_verdict, node_verdict};
+use crate::view::{Node, Service, View};
+
+/// The interfaces of this node that an address may be announced on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Interfaces {
+    /// All that are not excluded.
+    All,
+    /// Those of these names; none if empty.
+    Named(BTreeSet<String>),
+}
+
+impl Interfaces {
+    /// Whether an interface of this name is meant.
+    #[must_use]
+    pub fn contains(&self, name: &str) -> bool {
+        match self {
+            Self::All => true,
+            Self::Named(names) => names.contains(name),
+        }
+    }
+
+    fn join(&mut self, other: Self) {
+        match (&mut *self, other) {
+            (Self::All, _) => {}
+            (_, Self::All) => *self = Self::All,
+            (Self::Named(mine), Self::Named(more)) => mine.extend(more),
+        }
+    }
+}
+
+/// One address that layer 2 announces somewhere in the cluster.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Vip {
+    /// Who may own it, best first. Empty: nobody.
+    pub order: Vec<NodeName>,
+    /// Where this node would announce it.
+    pub interfaces: Interfaces,
+    /// The Services that have it.
+    pub services: BTreeSet<ServiceKey>,
+}
+
+/// Gathers Services by address.
+#[derive(Debug, Default)]
+pub(super) struct Collector {
+    found: BTreeMap<IpAddr, Found>,
+}
+
+#[derive(Debug)]
+struct Found {
+    candidates: BTreeMap<NodeName, u32>,
+    interfaces: Interfaces,
+    services: BTreeSet<ServiceKey>,
+    /// MetalLB hashes the Service's first address for both families, so that one
+    /// node owns both.
+    seed: IpAddr,
+}
+
+impl Collector {
+    /// Takes in one Service and says what this node has to do with it.
+    pub(super) fn add(
+        &mut self,
+        me: &Me,
+        view: &View,
+        key: &ServiceKey,
+        service: &Service,
+    ) -> AnnounceReason {
+        let mut verdict = AnnounceReason::NotOwner;
+        let seed = service.addresses.first().copied();
+        for (address, seed) in service.addresses.iter().zip(seed.iter().cycle()) {
+            if let Err(reason) = self.add_address(me, view, key, service, *address, *seed) {
+                verdict = reason;
+            }
+        }
+        verdict
+    }
+
+    fn add_address(
+        &mut self,
+        me: &Me,
+        view: &View,
+        key: &ServiceKey,
+        service: &Service,
+        address: IpAddr,
+        seed: IpAddr,
+    ) -> Result<(), AnnounceReason> {
+        let pool =
+            view.config.pools.values().find(|p| p.contains(address)).ok_or(AnnounceReason::IpNotAllowed)?;
+        let advertisements = advertisements(view, pool, service)?;
+        let found = self.found.entry(address).or_insert_with(|| Found {
+            candidates: BTreeMap::new(),
+            interfaces: Interfaces::Named(BTreeSet::new()),
+            services: BTreeSet::new(),
+            seed,
+        });
+        found.services.insert(key.clone());
+        found.seed = found.seed.min(seed);
+        let mut here = Err(AnnounceReason::NoMatchingAdvertisement);
+        for (name, node) in &view.nodes {
+            let verdict = may_own(me, view, key, service, &advertisements, name, node);
+            if let Ok(score) = verdict {
+                let best = found.candidates.entry(name.clone()).or_insert(score);
+                *best = score.max(*best);
+            }
+            if *name == me.node {
+                here = verdict.map(|_| ());
+                found.interfaces.join(interfaces(&advertisements, node));
+            }
+        }
+        here
+    }
+
+    pub(super) fn finish(self) -> BTreeMap<IpAddr, Vip> {
+        self.found
+            .into_iter()
+            .map(|(address, found)| {
+                let order = order(&found.candidates, found.seed);
+                (address, Vip { order, interfaces: found.interfaces, services: found.services })
+            })
+            .collect()
+    }
+}
+
+/// The advertisements of the pool that select the Service.
+fn advertisements<'a>(
+    view: &'a View,
+    pool: &Pool,
+    service: &Service,
+) -> Result<Vec<&'a L2Advertisement>, AnnounceReason> {
+    let matching: Vec<_> = view
+        .config
+        .l2
+        .values()
+        .filter(|a| {
+            a.pools.matches(pool) && LabelSelector::any_matches(&a.service_selectors, &service.labels)
+        })
+        .collect();
+    if matching.is_empty() {
+        return Err(AnnounceReason::NoMatchingAdvertisement);
+    }
+    // Two Services on one address, one selected and the other not, could not both be right.
+    if service.shared && matching.iter().any(|a| !a.service_selectors.is_empty()) {
+        return Err(AnnounceReason::SharedIpWithServiceSelector);
+    }
+    Ok(matching)
+}
+
+/// The node's score, or why it may not own the Service's addresses.
+fn may_own(
+    me: &Me,
+    view: &View,
+    key: &ServiceKey,
+    service: &Service,
+    advertisements: &[&L2Advertisement],
+    name: &NodeName,
+    node: &Node,
+) -> Result<u32, AnnounceReason> {
+    let mut covering = covering(advertisements, node).peekable();
+    if covering.peek().is_none() {
+        return Err(AnnounceReason::NoMatchingAdvertisement);
+    }
+    node_verdict(me, node)?;
+    endpoint_verdict(view, key, service, name)?;
+    let preferences = covering.flat_map(|a| &a.preferred_nodes);
+    Ok(preferences.filter(|(_, s)| s.matches(&node.labels)).map(|(weight, _)| u32::from(*weight)).sum())
+}
+
+fn covering<'a>(
+    advertisements: &'a [&'a L2Advertisement],
+    node: &'a Node,
+) -> impl Iterator<Item = &'a &'a L2Advertisement> {
+    advertisements.iter().filter(|a| LabelSelector::any_matches(&a.node_selectors, &node.labels))
+}
+
+/// The union over the advertisements that cover the node; one that names none means all.
+fn interfaces(advertisements: &[&L2Advertisement], node: &Node) -> Interfaces {
+    let mut union = Interfaces::Named(BTreeSet::new());
+    for advertisement in covering(advertisements, node) {
+        union.join(if advertisement.interfaces.is_empty() {
+            Interfaces::All
+        } else {
+            Interfaces::Named(advertisement.interfaces.clone())
+        });
+    }
+    union
+}

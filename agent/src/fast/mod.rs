@@ -1,0 +1,72 @@
+//! The fast half: a thread and a runtime of its own, which never wait for the API
+//! server. It knows who is alive, who owns what, and keeps the kernel program,
+//! the segment and the multicast groups in step with it.
+//!
+//! One loop, one owner of all state, no locks: something happens ([`Input`]s of
+//! the ownership machine, a new [`Desired`], a change of the host's interfaces, a
+//! deadline), the wanted state is computed by a pure function ([`plan::wanted`]),
+//! and the difference is applied at once.
+
+mod gratuitous;
+mod half;
+pub(crate) mod plan;
+mod status;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use clarion_dataplane::Dataplane;
+use clarion_l2::ownership::Input;
+use tokio::sync::{mpsc, oneshot, watch};
+
+pub(crate) use self::plan::{VipState, VipStatus};
+pub(crate) use self::status::FastStatus;
+use crate::bgp::{DesiredPeers, Sessions};
+use crate::desired::{Desired, Me};
+
+/// What the fast half is started with.
+pub(crate) struct Inputs {
+    pub(crate) me: Me,
+    pub(crate) dataplane: Dataplane,
+    /// File of MetalLB's ConfigMap metallb-excludel2; need not exist.
+    pub(crate) exclusion_file: std::path::PathBuf,
+    pub(crate) desired: watch::Receiver<Option<Arc<Desired>>>,
+    pub(crate) peers: watch::Receiver<Arc<DesiredPeers>>,
+    pub(crate) liveness: mpsc::Receiver<Input>,
+    pub(crate) counters: mpsc::Receiver<CountersRequest>,
+    pub(crate) status: watch::Sender<Arc<FastStatus>>,
+    pub(crate) sessions: watch::Sender<Arc<Sessions>>,
+    /// Set to true to end; pins stay.
+    pub(crate) stop: watch::Receiver<bool>,
+}
+
+/// A request for what was counted.
+pub(crate) type CountersRequest = oneshot::Sender<Counted>;
+
+/// What was counted since the maps (kernel) and the process (frames) began.
+#[derive(Debug, Clone)]
+pub(crate) struct Counted {
+    pub(crate) kernel: clarion_dataplane::Counters,
+    /// Gratuitous frames sent, by address.
+    pub(crate) gratuitous: std::collections::BTreeMap<std::net::IpAddr, u64>,
+}
+
+/// Starts the thread. The receiver gets the error that ended it, or nothing when
+/// it was told to stop.
+///
+/// # Errors
+/// No thread could be made.
+pub(crate) fn start(inputs: Inputs) -> std::io::Result<oneshot::Receiver<anyhow::Result<()>>> {
+    let (done_tx, done) = oneshot::channel();
+    std::thread::Builder::new().name("fast".to_owned()).spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let result = match runtime {
+            Ok(runtime) => runtime.block_on(half::run(inputs)),
+            Err(error) => Err(anyhow::Error::new(error).context("the fast half has no runtime")),
+        };
+        // Nobody listens when the process ends anyway.
+        drop(done_tx.send(result));
+    })?;
+    Ok(done)
+}

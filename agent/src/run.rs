@@ -1,0 +1,113 @@
+//! The agent's life: open the pins (the kernel goes on answering), start both
+//! halves, wait for the end, leave everything pinned.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use clarion_core::NodeName;
+use clarion_dataplane::Dataplane;
+use kube::Client;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+
+use crate::args::Args;
+use crate::desired::Me;
+use crate::{fast, serve, slow};
+
+/// BGP says goodbye within this, or not at all.
+const GOODBYE: Duration = Duration::from_millis(1500);
+/// The API server answers a connection attempt within this.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Renewals of Leases that may wait for the fast half.
+const LIVENESS: usize = 1024;
+
+/// Runs until SIGTERM or SIGINT.
+///
+/// # Errors
+/// Something that cannot be repaired from within: kubelet starts the agent anew,
+/// and the kernel answers meanwhile.
+pub async fn run(args: Args) -> anyhow::Result<()> {
+    anyhow::ensure!(
+        !args.node_name.is_empty(),
+        "--node-name is not set: give the DaemonSet the environment METALLB_NODE_NAME from fieldRef spec.nodeName"
+    );
+    let args = Arc::new(args);
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    // First of all, so that the heartbeat of an agent that restarts is not missed.
+    let dataplane = Dataplane::open(args.dataplane())?;
+    dataplane.beat()?;
+    let client = client().await?;
+
+    let (desired_tx, desired) = watch::channel(None);
+    let (peers_tx, peers) = watch::channel(Arc::default());
+    let (liveness_tx, liveness) = mpsc::channel(LIVENESS);
+    let (slow_tx, slow_rx) = watch::channel(Arc::default());
+    let (fast_tx, fast_rx) = watch::channel(Arc::default());
+    let (sessions_tx, sessions) = watch::channel(Arc::default());
+    let (counters_tx, counters) = mpsc::channel(4);
+    let (stop_tx, stop) = watch::channel(false);
+    let counts = Arc::new(slow::Counts::default());
+
+    let me =
+        Me { node: NodeName::new(args.node_name.as_str()), ignore_exclude_label: args.ignore_exclude_lb };
+    let mut fast_done = fast::start(fast::Inputs {
+        me,
+        dataplane,
+        exclusion_file: args.exclude_l2_config.clone(),
+        desired: desired.clone(),
+        peers,
+        liveness,
+        counters,
+        status: fast_tx,
+        sessions: sessions_tx,
+        stop,
+    })
+    .context("cannot start the thread of the fast half")?;
+
+    let mut tasks = JoinSet::new();
+    let sources = serve::Sources {
+        args: Arc::clone(&args),
+        desired,
+        fast: fast_rx.clone(),
+        slow: slow_rx,
+        sessions,
+        counters: counters_tx,
+        counts: Arc::clone(&counts),
+    };
+    serve::start(sources, &mut tasks).await?;
+    let outputs =
+        slow::Outputs { desired: desired_tx, peers: peers_tx, liveness: liveness_tx, status: slow_tx };
+    tasks.spawn(slow::run(Arc::clone(&args), client, outputs, fast_rx, counts));
+    tracing::info!(node = args.node_name, version = env!("CARGO_PKG_VERSION"), "clarion-agent runs");
+
+    let result = tokio::select! {
+        _ = terminate.recv() => Ok(()),
+        _ = interrupt.recv() => Ok(()),
+        ended = tasks.join_next() => Err(match ended {
+            Some(Ok(error)) => error,
+            Some(Err(error)) => anyhow::Error::new(error).context("a task of the agent failed"),
+            None => anyhow::anyhow!("the agent has no tasks left"),
+        }),
+        ended = &mut fast_done => return ended.context("the fast half panicked")?.context("the fast half failed"),
+    };
+    tracing::info!("ending; the kernel goes on answering for {} s", args.restart_grace);
+    stop_tx.send_replace(true);
+    // Ends the slow half, and with it the last sender of BGP's desired state.
+    tasks.shutdown().await;
+    if tokio::time::timeout(GOODBYE, fast_done).await.is_err() {
+        tracing::warn!("BGP sessions did not end in time");
+    }
+    result
+}
+
+/// The client of the API server: in-cluster, or from KUBECONFIG.
+pub(crate) async fn client() -> anyhow::Result<Client> {
+    let mut config = kube::Config::infer()
+        .await
+        .context("no API server: run in a pod with a ServiceAccount, or set KUBECONFIG")?;
+    config.connect_timeout = Some(CONNECT_TIMEOUT);
+    Client::try_from(config).context("the API server's address or certificates cannot be used")
+}

@@ -1,0 +1,130 @@
+//! What the agent shows of itself over HTTP: metrics, probes, and the admin view.
+//!
+//! Two listeners: `/metrics` for Prometheus on all addresses, and on the loopback
+//! `/healthz`, `/readyz` and `/state`, which nobody but the node itself needs.
+
+mod metrics;
+mod state;
+mod text;
+
+use std::net::{Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use axum::Router;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::IntoResponse;
+use axum::routing::get;
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinSet;
+
+use crate::args::Args;
+use crate::bgp::Sessions;
+use crate::desired::Desired;
+use crate::fast::{Counted, CountersRequest, FastStatus};
+use crate::slow::{Counts, SlowStatus};
+
+/// The fast half answers a scrape within this or the scrape goes without.
+const COUNTERS_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Everything that is shown, read from where it is published.
+#[derive(Clone)]
+pub(crate) struct Sources {
+    pub(crate) args: Arc<Args>,
+    pub(crate) desired: watch::Receiver<Option<Arc<Desired>>>,
+    pub(crate) fast: watch::Receiver<Arc<FastStatus>>,
+    pub(crate) slow: watch::Receiver<Arc<SlowStatus>>,
+    pub(crate) sessions: watch::Receiver<Arc<Sessions>>,
+    pub(crate) counters: mpsc::Sender<CountersRequest>,
+    pub(crate) counts: Arc<Counts>,
+}
+
+impl Sources {
+    async fn counted(&self) -> Option<Counted> {
+        let (tx, rx) = oneshot::channel();
+        self.counters.try_send(tx).ok()?;
+        tokio::time::timeout(COUNTERS_TIMEOUT, rx).await.ok()?.ok()
+    }
+
+    /// What keeps the agent from being ready; empty when maps, watches and
+    /// sessions reflect the desired state.
+    fn missing(&self) -> Vec<String> {
+        let mut missing: Vec<String> =
+            self.slow.borrow().missing.iter().map(|kind| format!("the first list of {kind}")).collect();
+        missing.extend(self.fast.borrow().missing.iter().cloned());
+        let desired = self.desired.borrow();
+        let wanted = desired.iter().flat_map(|d| d.peers.keys());
+        let sessions = self.sessions.borrow();
+        // A session need not be up (routers have their own lives); it must be under way.
+        missing.extend(
+            wanted
+                .filter(|name| !sessions.contains_key(*name))
+                .map(|name| format!("the session with BGPPeer {name}")),
+        );
+        missing
+    }
+}
+
+/// Starts the listeners.
+///
+/// # Errors
+/// A port is taken.
+pub(crate) async fn start(sources: Sources, tasks: &mut JoinSet<anyhow::Error>) -> anyhow::Result<()> {
+    if sources.args.port != 0 {
+        let address = SocketAddr::from((Ipv6Addr::UNSPECIFIED, sources.args.port));
+        // Without IPv6 on the node, IPv4 alone.
+        let listener = match TcpListener::bind(address).await {
+            Ok(listener) => Ok(listener),
+            Err(_) => TcpListener::bind(("0.0.0.0", sources.args.port)).await,
+        };
+        let listener = listener.with_context(|| {
+            format!("cannot listen for /metrics on port {}: choose another with --port", sources.args.port)
+        })?;
+        let router = Router::new().route("/metrics", get(metrics_page)).with_state(sources.clone());
+        tasks.spawn(serve("metrics", listener, router));
+    }
+    if sources.args.health_probe_port != 0 {
+        let (address, port) = sources.args.probe_address();
+        let listener = TcpListener::bind((address, port)).await.with_context(|| {
+            format!("cannot listen for probes on port {port}: choose another with --health-probe-port")
+        })?;
+        let router = Router::new()
+            .route("/healthz", get(|| async { "ok\n" }))
+            .route("/readyz", get(ready_page))
+            .route("/state", get(state_page))
+            .with_state(sources);
+        tasks.spawn(serve("probes", listener, router));
+    }
+    Ok(())
+}
+
+async fn serve(name: &'static str, listener: TcpListener, router: Router) -> anyhow::Error {
+    match axum::serve(listener, router).await {
+        Ok(()) => anyhow::anyhow!("the {name} listener ended"),
+        Err(error) => anyhow::Error::new(error).context(format!("the {name} listener failed")),
+    }
+}
+
+async fn metrics_page(State(sources): State<Sources>) -> impl IntoResponse {
+    let counted = sources.counted().await;
+    ([(header::CONTENT_TYPE, text::CONTENT_TYPE)], metrics::page(&sources, counted.as_ref()))
+}
+
+async fn ready_page(State(sources): State<Sources>) -> impl IntoResponse {
+    let missing = sources.missing();
+    if missing.is_empty() {
+        (StatusCode::OK, "ok\n".to_owned())
+    } else {
+        let list: String = missing.iter().map(|what| format!("waiting for {what}\n")).collect();
+        (StatusCode::SERVICE_UNAVAILABLE, list)
+    }
+}
+
+async fn state_page(State(sources): State<Sources>) -> impl IntoResponse {
+    let counted = sources.counted().await;
+    let page = state::page(&sources, counted.as_ref());
+    ([(header::CONTENT_TYPE, "application/json")], format!("{page:#}\n"))
+}

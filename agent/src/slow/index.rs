@@ -1,0 +1,252 @@
+//! The index: watch events in, one [`View`] out. Synchronous, so that tests feed
+//! it events and compare whole values.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use clarion_api::{BFDProfile, BGPAdvertisement, BGPPeer, Community, IPAddressPool, L2Advertisement};
+use clarion_config::{Objects, PeerSecret, Problem, parse};
+use clarion_core::{NodeName, ServiceKey};
+use clarion_l2::ownership::Input;
+
+use crate::view::{Endpoints, Node, SecretValue, Service, View};
+
+/// What a watch says.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Change<K: Ord, V> {
+    /// The object is there, like this.
+    Set(K, V),
+    /// The object is gone, or none of our business.
+    Remove(K),
+    /// These are all; the watch (re)started.
+    Reset(BTreeMap<K, V>),
+}
+
+/// One event of any watch.
+#[derive(Debug, Clone)]
+pub(crate) enum Event {
+    Service(Change<ServiceKey, Service>),
+    /// By namespace and name of the slice.
+    Slice(Change<(String, String), (ServiceKey, Endpoints)>),
+    Node(Change<NodeName, Node>),
+    /// The renewal as text.
+    Lease(Change<NodeName, String>),
+    Secret(String, SecretValue),
+    Pool(Change<String, Arc<IPAddressPool>>),
+    L2(Change<String, Arc<L2Advertisement>>),
+    Bgp(Change<String, Arc<BGPAdvertisement>>),
+    Peer(Change<String, Arc<BGPPeer>>),
+    Bfd(Change<String, Arc<BFDProfile>>),
+    Community(Change<String, Arc<Community>>),
+}
+
+#[derive(Debug)]
+struct Table<K, V> {
+    rows: BTreeMap<K, V>,
+    synced: bool,
+}
+
+impl<K, V> Default for Table<K, V> {
+    fn default() -> Self {
+        Self { rows: BTreeMap::new(), synced: false }
+    }
+}
+
+impl<K: Ord, V: PartialEq> Table<K, V> {
+    /// Whether something changed; the first complete list always does.
+    fn apply(&mut self, change: Change<K, V>) -> bool {
+        match change {
+            Change::Set(key, value) => {
+                let same = self.rows.get(&key) == Some(&value);
+                self.rows.insert(key, value);
+                !same
+            }
+            Change::Remove(key) => self.rows.remove(&key).is_some(),
+            Change::Reset(rows) => {
+                let same = self.synced && self.rows == rows;
+                (self.rows, self.synced) = (rows, true);
+                !same
+            }
+        }
+    }
+}
+
+/// Everything the watches said.
+#[derive(Debug, Default)]
+pub(crate) struct Index {
+    namespace: String,
+    view: View,
+    services: bool,
+    nodes: bool,
+    slices: Table<(String, String), (ServiceKey, Endpoints)>,
+    leases: Table<NodeName, String>,
+    pools: Table<String, Arc<IPAddressPool>>,
+    l2: Table<String, Arc<L2Advertisement>>,
+    bgp: Table<String, Arc<BGPAdvertisement>>,
+    peers: Table<String, Arc<BGPPeer>>,
+    bfd: Table<String, Arc<BFDProfile>>,
+    communities: Table<String, Arc<Community>>,
+    problems: Vec<Problem>,
+}
+
+impl Index {
+    /// Nothing is known. `namespace` is the configuration namespace.
+    pub(crate) fn new(namespace: &str) -> Self {
+        Self { namespace: namespace.to_owned(), ..Self::default() }
+    }
+
+    /// Takes in an event; whether the view changed by it. Leases change no view:
+    /// what they mean for the fast half is pushed to `liveness`.
+    pub(crate) fn apply(&mut self, event: Event, liveness: &mut Vec<Input>) -> bool {
+        match event {
+            Event::Service(change) => apply_to(&mut self.view.services, &mut self.services, change),
+            Event::Node(change) => apply_to(&mut self.view.nodes, &mut self.nodes, change),
+            Event::Slice(change) => self.apply_slice(change),
+            Event::Lease(change) => {
+                self.apply_lease(change, liveness);
+                false
+            }
+            Event::Secret(name, value) => self.view.secrets.insert(name, value.clone()) != Some(value),
+            Event::Pool(change) => self.pools.apply(change) && self.parse(),
+            Event::L2(change) => self.l2.apply(change) && self.parse(),
+            Event::Bgp(change) => self.bgp.apply(change) && self.parse(),
+            Event::Peer(change) => self.peers.apply(change) && self.parse(),
+            Event::Bfd(change) => self.bfd.apply(change) && self.parse(),
+            Event::Community(change) => self.communities.apply(change) && self.parse(),
+        }
+    }
+
+    /// The kinds whose first list has not come, for `/readyz`. Nothing may be
+    /// derived from the view until this is empty.
+    pub(crate) fn missing(&self) -> Vec<&'static str> {
+        [
+            ("Services", self.services),
+            ("EndpointSlices", self.slices.synced),
+            ("Nodes", self.nodes),
+            ("Leases", self.leases.synced),
+            ("IPAddressPools", self.pools.synced),
+            ("L2Advertisements", self.l2.synced),
+            ("BGPAdvertisements", self.bgp.synced),
+            ("BGPPeers", self.peers.synced),
+            ("BFDProfiles", self.bfd.synced),
+            ("Communities", self.communities.synced),
+        ]
+        .into_iter()
+        .filter(|(_, synced)| !synced)
+        .map(|(kind, _)| kind)
+        .collect()
+    }
+
+    /// What is known.
+    pub(crate) fn view(&self) -> &View {
+        &self.view
+    }
+
+    /// The objects set aside by the last parse.
+    pub(crate) fn problems(&self) -> &[Problem] {
+        &self.problems
+    }
+
+    /// Names of the Secrets that the BGPPeers in force need.
+    pub(crate) fn wanted_secrets(&self) -> BTreeSet<String> {
+        let secrets = self.view.config.peers.values().filter_map(|p| p.secret.as_ref());
+        secrets
+            .filter_map(|s| match s {
+                PeerSecret::Secret(name) => Some(name.clone()),
+                PeerSecret::Inline(_) => None,
+            })
+            .collect()
+    }
+
+    fn config_synced(&self) -> bool {
+        self.pools.synced
+            && self.l2.synced
+            && self.bgp.synced
+            && self.peers.synced
+            && self.bfd.synced
+            && self.communities.synced
+    }
+
+    /// Whether the configuration in force, or what is wrong with it, changed.
+    fn parse(&mut self) -> bool {
+        // A half-seen configuration would quarantine what only lacks its other half.
+        if !self.config_synced() {
+            return false;
+        }
+        let objects = Objects {
+            namespace: self.namespace.clone(),
+            pools: self.pools.rows.values().cloned().collect(),
+            l2: self.l2.rows.values().cloned().collect(),
+            bgp: self.bgp.rows.values().cloned().collect(),
+            peers: self.peers.rows.values().cloned().collect(),
+            bfd: self.bfd.rows.values().cloned().collect(),
+            communities: self.communities.rows.values().cloned().collect(),
+        };
+        let outcome = parse(&objects, &self.view.config);
+        let changed = outcome.config != self.view.config || outcome.problems != self.problems;
+        self.view.config = outcome.config;
+        self.problems = outcome.problems;
+        changed
+    }
+
+    fn apply_slice(&mut self, change: Change<(String, String), (ServiceKey, Endpoints)>) -> bool {
+        let services: BTreeSet<ServiceKey> = match &change {
+            Change::Set(key, (service, _)) => {
+                let before = self.slices.rows.get(key).map(|(s, _)| s.clone());
+                before.into_iter().chain([service.clone()]).collect()
+            }
+            Change::Remove(key) => self.slices.rows.get(key).map(|(s, _)| s.clone()).into_iter().collect(),
+            Change::Reset(rows) => {
+                self.slices.rows.values().chain(rows.values()).map(|(s, _)| s.clone()).collect()
+            }
+        };
+        if !self.slices.apply(change) {
+            return false;
+        }
+        let mut union: BTreeMap<&ServiceKey, Endpoints> = BTreeMap::new();
+        for (service, endpoints) in self.slices.rows.values().filter(|(s, _)| services.contains(s)) {
+            let all = union.entry(service).or_default();
+            all.nodes.extend(endpoints.nodes.iter().cloned());
+            all.elsewhere |= endpoints.elsewhere;
+        }
+        let mut changed = false;
+        for service in &services {
+            let after = union.remove(service).filter(|e| !e.is_empty());
+            changed |= self.view.endpoints.get(service) != after.as_ref();
+            match after {
+                Some(endpoints) => drop(self.view.endpoints.insert(service.clone(), endpoints)),
+                None => drop(self.view.endpoints.remove(service)),
+            }
+        }
+        changed
+    }
+
+    fn apply_lease(&mut self, change: Change<NodeName, String>, liveness: &mut Vec<Input>) {
+        match &change {
+            Change::Set(node, renewal) => {
+                liveness.push(Input::Lease { node: node.clone(), renewal: renewal.clone() });
+            }
+            Change::Remove(node) => liveness.push(Input::LeaseGone(node.clone())),
+            Change::Reset(rows) => {
+                let gone = self.leases.rows.keys().filter(|n| !rows.contains_key(n));
+                liveness.extend(gone.cloned().map(Input::LeaseGone));
+                let seen = rows.iter();
+                liveness.extend(
+                    seen.map(|(node, renewal)| Input::Lease { node: node.clone(), renewal: renewal.clone() }),
+                );
+            }
+        }
+        self.leases.apply(change);
+    }
+}
+
+fn apply_to<K: Ord, V: PartialEq>(
+    rows: &mut BTreeMap<K, V>,
+    synced: &mut bool,
+    change: Change<K, V>,
+) -> bool {
+    let mut table = Table { rows: std::mem::take(rows), synced: *synced };
+    let changed = table.apply(change);
+    (*rows, *synced) = (table.rows, table.synced);
+    changed
+}

@@ -1,0 +1,107 @@
+//! This node's own Lease: renewed each second, read by the other agents.
+//!
+//! The annotations tell what will one day replace the Lease as the source of
+//! liveness: where the agent can be reached and which boot this is.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use clarion_core::NodeName;
+use clarion_netlink::Mac;
+use k8s_openapi::api::coordination::v1::Lease;
+use kube::api::{Patch, PatchParams};
+use kube::{Api, Client};
+use serde_json::json;
+use tokio::sync::watch;
+
+use crate::fast::FastStatus;
+
+/// Leases of agents are `clarion-agent-NODE`.
+pub(super) const PREFIX: &str = "clarion-agent-";
+/// And carry this label.
+pub(super) const SELECTOR: &str = "clarion.dev/agent=true";
+const MANAGER: &str = "clarion-agent-lease";
+/// How often it is renewed, and how long one attempt may take.
+const PERIOD: Duration = Duration::from_secs(1);
+/// What `leaseDurationSeconds` says: the staleness that the others apply.
+const DURATION_SECONDS: i32 = 3;
+
+/// Renews the Lease for ever.
+pub(super) async fn renew(
+    client: Client,
+    namespace: String,
+    node: NodeName,
+    addresses: watch::Receiver<String>,
+    status: watch::Receiver<std::sync::Arc<FastStatus>>,
+) -> anyhow::Error {
+    let api = Api::<Lease>::namespaced(client, &namespace);
+    let boot = boot_id();
+    // Another process of the same node is another holder, so its first renewal is a change.
+    let holder = format!("{node}/{boot}/{}", std::process::id());
+    let mut ticks = tokio::time::interval(PERIOD);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut failing = false;
+    loop {
+        ticks.tick().await;
+        let macs: BTreeMap<_, _> =
+            status.borrow().interfaces.iter().map(|i| (i.name.clone(), format_mac(i.mac))).collect();
+        let address = addresses.borrow().clone();
+        let lease = json!({
+            "apiVersion": "coordination.k8s.io/v1",
+            "kind": "Lease",
+            "metadata": {
+                "name": format!("{PREFIX}{node}"),
+                "labels": { "clarion.dev/agent": "true" },
+                "annotations": {
+                    "clarion.dev/address": address,
+                    "clarion.dev/boot-id": boot,
+                    "clarion.dev/macs": json!(macs).to_string(),
+                },
+            },
+            "spec": {
+                "holderIdentity": holder,
+                "leaseDurationSeconds": DURATION_SECONDS,
+                "renewTime": jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%S%.6fZ").to_string(),
+            },
+        });
+        let name = format!("{PREFIX}{node}");
+        let params = PatchParams::apply(MANAGER).force();
+        let patch = Patch::Apply(&lease);
+        let attempt = tokio::time::timeout(PERIOD, api.patch(&name, &params, &patch));
+        let problem = match attempt.await {
+            Ok(Ok(_)) => None,
+            Ok(Err(error)) => Some(error.to_string()),
+            Err(_) => Some("the API server did not answer within a second".to_owned()),
+        };
+        // Said once per spell: a dead API server must not fill the log.
+        match (&problem, failing) {
+            (Some(problem), false) => tracing::warn!(lease = name, problem, "cannot renew this node's Lease"),
+            (None, true) => tracing::info!(lease = name, "this node's Lease is renewed again"),
+            _ => {}
+        }
+        failing = problem.is_some();
+    }
+}
+
+/// Deletes this node's Lease: the others take over at once.
+///
+/// # Errors
+/// The API server refused or cannot be reached; a Lease that is gone is no error.
+pub(crate) async fn release(client: Client, namespace: &str, node: &NodeName) -> Result<(), kube::Error> {
+    let api = Api::<Lease>::namespaced(client, namespace);
+    match api.delete(&format!("{PREFIX}{node}"), &kube::api::DeleteParams::default()).await {
+        Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
+        other => other.map(|_| ()),
+    }
+}
+
+/// As `ip link` prints it.
+pub(crate) fn format_mac(mac: Mac) -> String {
+    mac.map(|byte| format!("{byte:02x}")).join(":")
+}
+
+fn boot_id() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/random/boot_id")
+        .map(|text| text.trim().to_owned())
+        .unwrap_or_default()
+}

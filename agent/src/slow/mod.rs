@@ -1,0 +1,202 @@
+//! The slow half: what the API server says, made into one [`Desired`]. It may
+//! wait; the fast half never waits for it. Losing the API server freezes the last
+//! good value.
+//!
+//! There is no timer between an event and its effect. Events that are already
+//! there are taken in together, and the value is computed once for them.
+
+mod index;
+pub(crate) mod lease;
+mod read;
+mod status;
+#[cfg(test)]
+mod tests;
+mod watches;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use clarion_config::Problem;
+use clarion_core::NodeName;
+use clarion_l2::ownership::Input;
+use kube::Client;
+use tokio::sync::{mpsc, watch};
+use tokio::task::{AbortHandle, JoinSet};
+
+use self::index::{Event, Index};
+pub(crate) use self::status::Counts;
+use self::watches::Watches;
+use crate::args::Args;
+use crate::bgp::DesiredPeers;
+use crate::desired::{Desired, Me, desired};
+use crate::fast::FastStatus;
+
+/// Events that may wait for the index; a watch that is faster waits itself.
+const EVENTS: usize = 512;
+
+/// What the slow half says of itself, for `/readyz`, metrics and status objects.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct SlowStatus {
+    /// Kinds that were not listed yet.
+    pub(crate) missing: Vec<&'static str>,
+    /// Configuration objects that were set aside.
+    pub(crate) problems: Vec<Problem>,
+    /// Times the API server was asked to store something, and failures of it.
+    pub(crate) loaded: bool,
+}
+
+/// Where results go.
+pub(crate) struct Outputs {
+    /// `None` until every watch has listed once.
+    pub(crate) desired: watch::Sender<Option<Arc<Desired>>>,
+    /// The BGP part of it.
+    pub(crate) peers: watch::Sender<Arc<DesiredPeers>>,
+    /// What was heard of other agents.
+    pub(crate) liveness: mpsc::Sender<Input>,
+    /// State of this half.
+    pub(crate) status: watch::Sender<Arc<SlowStatus>>,
+}
+
+/// Runs until a part of it ends, which is a fault: the error says which.
+pub(crate) async fn run(
+    args: Arc<Args>,
+    client: Client,
+    outputs: Outputs,
+    fast: watch::Receiver<Arc<FastStatus>>,
+    counts: Arc<Counts>,
+) -> anyhow::Error {
+    let (events, mut incoming) = mpsc::channel(EVENTS);
+    let mut tasks = JoinSet::new();
+    let watches = Watches { client: client.clone(), events: events.clone(), reconnect: watch::channel(0).0 };
+    watches.start(&args, &mut tasks);
+    let node = NodeName::new(args.node_name.as_str());
+    let (address_tx, address_rx) = watch::channel(String::new());
+    tasks.spawn(lease::renew(client.clone(), args.namespace.clone(), node.clone(), address_rx, fast.clone()));
+    tasks.spawn(status::run(status::Inputs {
+        client: client.clone(),
+        args: Arc::clone(&args),
+        desired: outputs.desired.subscribe(),
+        fast,
+        slow: outputs.status.subscribe(),
+        counts,
+    }));
+    let mut half = Half {
+        me: Me { node, ignore_exclude_label: args.ignore_exclude_lb },
+        index: Index::new(&args.namespace),
+        outputs,
+        address: address_tx,
+        secrets: BTreeMap::new(),
+    };
+    loop {
+        let first = tokio::select! {
+            event = incoming.recv() => event,
+            ended = tasks.join_next() => {
+                return match ended {
+                    // A Secret that nobody names any more.
+                    Some(Err(error)) if error.is_cancelled() => continue,
+                    Some(Ok(error)) => error,
+                    Some(Err(error)) => anyhow::Error::new(error).context("a task of the slow half failed"),
+                    None => anyhow::anyhow!("the slow half has no tasks left"),
+                };
+            }
+        };
+        let Some(first) = first else { return anyhow::anyhow!("all watches ended") };
+        let more = std::iter::from_fn(|| incoming.try_recv().ok());
+        if let Err(error) = half.take_in(std::iter::once(first).chain(more)).await {
+            return error;
+        }
+        half.follow_secrets(&client, &args.namespace, &events, &mut tasks);
+    }
+}
+
+struct Half {
+    me: Me,
+    index: Index,
+    outputs: Outputs,
+    address: watch::Sender<String>,
+    secrets: BTreeMap<String, AbortHandle>,
+}
+
+impl Half {
+    async fn take_in(&mut self, events: impl Iterator<Item = Event>) -> anyhow::Result<()> {
+        let was_missing = !self.index.missing().is_empty();
+        let (mut changed, mut liveness) = (false, Vec::new());
+        for event in events {
+            changed |= self.index.apply(event, &mut liveness);
+        }
+        let missing = self.index.missing();
+        // First what others wait for, then the paperwork.
+        if missing.is_empty() && (changed || was_missing) {
+            self.publish();
+        }
+        for input in liveness {
+            self.outputs.liveness.send(input).await.context("the fast half is gone")?;
+        }
+        let status =
+            SlowStatus { loaded: missing.is_empty(), missing, problems: self.index.problems().to_vec() };
+        self.outputs.status.send_if_modified(|old| {
+            let changed = **old != status;
+            if changed {
+                *old = Arc::new(status);
+            }
+            changed
+        });
+        Ok(())
+    }
+
+    fn publish(&self) {
+        let view = self.index.view();
+        let new = Arc::new(desired(&self.me, view));
+        self.outputs.peers.send_if_modified(|old| {
+            let changed = **old != new.peers;
+            if changed {
+                *old = Arc::new(new.peers.clone());
+            }
+            changed
+        });
+        self.outputs.desired.send_if_modified(|old| {
+            let changed = old.as_ref() != Some(&new);
+            if changed {
+                *old = Some(new);
+            }
+            changed
+        });
+        let addresses = view.nodes.get(&self.me.node).map(|n| n.addresses.clone()).unwrap_or_default();
+        let address = addresses.first().map(ToString::to_string).unwrap_or_default();
+        self.address.send_if_modified(|old| {
+            let changed = *old != address;
+            *old = address;
+            changed
+        });
+    }
+
+    /// Starts and ends the watches of Secrets, so that exactly those that BGPPeers
+    /// name are read.
+    fn follow_secrets(
+        &mut self,
+        client: &Client,
+        namespace: &str,
+        events: &mpsc::Sender<Event>,
+        tasks: &mut JoinSet<anyhow::Error>,
+    ) {
+        let wanted = self.index.wanted_secrets();
+        self.secrets.retain(|name, task| {
+            let keep = wanted.contains(name);
+            if !keep {
+                task.abort();
+            }
+            keep
+        });
+        for name in wanted {
+            self.secrets.entry(name.clone()).or_insert_with(|| {
+                tasks.spawn(watches::follow_secret(
+                    client.clone(),
+                    namespace.to_owned(),
+                    name,
+                    events.clone(),
+                ))
+            });
+        }
+    }
+}

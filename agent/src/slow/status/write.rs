@@ -1,0 +1,396 @@
+//! The writes themselves, and the watches of what was written.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use clarion_api::{
+    ConfigurationState, LABEL_COMPONENT_TYPE, LABEL_NODE, LABEL_NODE_NAME, LABEL_SERVICE_NAME,
+    LABEL_SERVICE_NAMESPACE, ServiceBGPStatus, ServiceL2Status,
+};
+use clarion_core::ServiceKey;
+use futures::StreamExt;
+use k8s_openapi::api::core::v1::{ObjectReference, Pod};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use kube::api::{DeleteParams, ListParams, ObjectMeta, Patch, PatchParams, PostParams};
+use kube::runtime::events::{Event, EventType, Recorder, Reporter};
+use kube::runtime::watcher::{self, watcher};
+use kube::{Api, Client, Resource, ResourceExt};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::json;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+use super::Counts;
+use super::plan::{Existing, Kind, Names, Objects, Write};
+use crate::args::Args;
+use crate::desired::Desired;
+
+/// Reporter of the speaker's events, as MetalLB's users filter by.
+const REPORTER: &str = "metallb-speaker";
+/// Field manager of ConfigurationState (contract §1.9).
+const MANAGER: &str = "configReconciler";
+/// A write that takes longer is given up and tried again.
+const TIMEOUT: Duration = Duration::from_secs(5);
+/// Pause after a watch failed.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// What the watches of this node's objects say.
+#[derive(Debug)]
+pub(super) enum Seen {
+    All(Kind, BTreeMap<String, Existing>),
+    Is(Kind, String, Existing),
+    Gone(Kind, String),
+}
+
+/// What both kinds of status object have in common.
+trait StatusObject:
+    Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope>
+    + Clone
+    + std::fmt::Debug
+    + Serialize
+    + DeserializeOwned
+    + Send
+    + Sync
+    + 'static
+{
+    const KIND: Kind;
+    const PREFIX: &'static str;
+    fn empty(meta: ObjectMeta) -> Self;
+    /// Node and names of the status.
+    fn said(&self) -> Option<(String, Names)>;
+    /// The status to write.
+    fn status(node: &str, service: &ServiceKey, names: &Names) -> serde_json::Value;
+}
+
+impl StatusObject for ServiceL2Status {
+    const KIND: Kind = Kind::L2;
+    const PREFIX: &'static str = "l2-";
+
+    fn empty(meta: ObjectMeta) -> Self {
+        Self { metadata: meta, spec: clarion_api::ServiceL2StatusSpec {}, status: None }
+    }
+
+    fn said(&self) -> Option<(String, Names)> {
+        let status = self.status.as_ref()?;
+        Some((status.node.clone()?, status.interfaces.iter().filter_map(|i| i.name.clone()).collect()))
+    }
+
+    fn status(node: &str, service: &ServiceKey, names: &Names) -> serde_json::Value {
+        let interfaces: Vec<_> = names.iter().map(|name| json!({ "name": name })).collect();
+        json!({ "status": {
+            "node": node, "serviceName": service.name, "serviceNamespace": service.namespace,
+            "interfaces": interfaces,
+        }})
+    }
+}
+
+impl StatusObject for ServiceBGPStatus {
+    const KIND: Kind = Kind::Bgp;
+    const PREFIX: &'static str = "bgp-";
+
+    fn empty(meta: ObjectMeta) -> Self {
+        Self { metadata: meta, spec: clarion_api::ServiceBGPStatusSpec {}, status: None }
+    }
+
+    fn said(&self) -> Option<(String, Names)> {
+        let status = self.status.as_ref()?;
+        Some((status.node.clone()?, status.peers.iter().cloned().collect()))
+    }
+
+    fn status(node: &str, service: &ServiceKey, names: &Names) -> serde_json::Value {
+        json!({ "status": {
+            "node": node, "serviceName": service.name, "serviceNamespace": service.namespace, "peers": names,
+        }})
+    }
+}
+
+/// Starts the watches of this node's status objects.
+pub(super) fn follow(
+    client: &Client,
+    args: &Args,
+    seen: &mpsc::Sender<Seen>,
+    tasks: &mut JoinSet<anyhow::Error>,
+) {
+    tasks.spawn(follow_kind::<ServiceL2Status>(client.clone(), args.clone(), seen.clone()));
+    tasks.spawn(follow_kind::<ServiceBGPStatus>(client.clone(), args.clone(), seen.clone()));
+}
+
+async fn follow_kind<K: StatusObject>(client: Client, args: Args, seen: mpsc::Sender<Seen>) -> anyhow::Error {
+    let api = Api::<K>::namespaced(client, &args.namespace);
+    let config = watcher::Config::default().labels(&format!("{LABEL_NODE}={}", args.node_name));
+    let mut stream = std::pin::pin!(watcher(api, config));
+    let mut listed = BTreeMap::new();
+    while let Some(next) = stream.next().await {
+        let said = match next {
+            Ok(watcher::Event::Init) => {
+                listed.clear();
+                continue;
+            }
+            Ok(watcher::Event::InitApply(object)) => {
+                listed.insert(object.name_any(), existing(&object, &args.node_name));
+                continue;
+            }
+            Ok(watcher::Event::InitDone) => Seen::All(K::KIND, std::mem::take(&mut listed)),
+            Ok(watcher::Event::Apply(object)) => {
+                Seen::Is(K::KIND, object.name_any(), existing(&object, &args.node_name))
+            }
+            Ok(watcher::Event::Delete(object)) => Seen::Gone(K::KIND, object.name_any()),
+            Err(error) => {
+                tracing::warn!(kind = %K::kind(&()), error = &error as &dyn std::error::Error, "watch failed, trying again");
+                tokio::time::sleep(PAUSE).await;
+                continue;
+            }
+        };
+        if seen.send(said).await.is_err() {
+            break;
+        }
+    }
+    anyhow::anyhow!("the watch of {} ended", K::kind(&()))
+}
+
+fn existing<K: StatusObject>(object: &K, node: &str) -> Existing {
+    let label = |name: &str| object.labels().get(name).cloned().unwrap_or_default();
+    Existing {
+        service: ServiceKey::new(label(LABEL_SERVICE_NAMESPACE), label(LABEL_SERVICE_NAME)),
+        names: object.said().filter(|(said, _)| said == node).map(|(_, names)| names),
+    }
+}
+
+/// Writes, one at a time.
+pub(super) struct Writer {
+    client: Client,
+    args: Arc<Args>,
+    counts: Arc<Counts>,
+    recorder: Recorder,
+    owner: Option<OwnerReference>,
+}
+
+impl Writer {
+    pub(super) fn new(client: Client, args: Arc<Args>, counts: Arc<Counts>) -> Self {
+        let reporter = Reporter { controller: REPORTER.to_owned(), instance: Some(args.node_name.clone()) };
+        let recorder = Recorder::new(client.clone(), reporter);
+        Self { client, args, counts, recorder, owner: None }
+    }
+
+    /// Does one write and records in `objects` what it made of them, since the
+    /// watch tells only later.
+    pub(super) async fn apply(
+        &mut self,
+        write: &Write,
+        desired: &Desired,
+        objects: &mut Objects,
+    ) -> anyhow::Result<()> {
+        let kind = match write {
+            Write::Create(kind, ..) | Write::Update(kind, ..) | Write::Delete(kind, _) => *kind,
+        };
+        self.find_owner().await;
+        let result = match kind {
+            Kind::L2 => {
+                tokio::time::timeout(TIMEOUT, self.apply_kind::<ServiceL2Status>(write, objects)).await
+            }
+            Kind::Bgp => {
+                tokio::time::timeout(TIMEOUT, self.apply_kind::<ServiceBGPStatus>(write, objects)).await
+            }
+        };
+        let result = result.context("the API server did not answer in time").and_then(|inner| inner);
+        self.counts.count(&result);
+        result?;
+        if let Write::Create(kind, service, _) = write {
+            let uid = desired.services.get(service).map(|v| v.uid.clone()).unwrap_or_default();
+            let note =
+                format!("announcing from node {:?} with protocol {:?}", self.args.node_name, kind.protocol());
+            self.event(service, &uid, EventType::Normal, "nodeAssigned", note).await;
+        }
+        Ok(())
+    }
+
+    async fn apply_kind<K: StatusObject>(&self, write: &Write, objects: &mut Objects) -> anyhow::Result<()> {
+        let api = Api::<K>::namespaced(self.client.clone(), &self.args.namespace);
+        match write {
+            Write::Create(_, service, names) => {
+                let made = api.create(&PostParams::default(), &K::empty(self.meta(K::PREFIX, service))).await;
+                let name =
+                    made.with_context(|| format!("cannot create {} for {service}", K::kind(&())))?.name_any();
+                let known = Existing { service: service.clone(), names: None };
+                objects.insert((K::KIND, name.clone()), known);
+                self.fill(&api, &name, service, names, objects).await?;
+                if K::KIND == Kind::L2 {
+                    self.delete_others(&api, service).await?;
+                }
+                Ok(())
+            }
+            Write::Update(_, name, service, names) => self.fill(&api, name, service, names, objects).await,
+            Write::Delete(_, name) => {
+                delete(&api, name).await?;
+                objects.remove(&(K::KIND, name.clone()));
+                Ok(())
+            }
+        }
+    }
+
+    async fn fill<K: StatusObject>(
+        &self,
+        api: &Api<K>,
+        name: &str,
+        service: &ServiceKey,
+        names: &Names,
+        objects: &mut Objects,
+    ) -> anyhow::Result<()> {
+        let status = K::status(&self.args.node_name, service, names);
+        api.patch_status(name, &PatchParams::default(), &Patch::Merge(&status))
+            .await
+            .with_context(|| format!("cannot write the status of {} {name}", K::kind(&())))?;
+        let known = Existing { service: service.clone(), names: Some(names.clone()) };
+        objects.insert((K::KIND, name.to_owned()), known);
+        Ok(())
+    }
+
+    /// Only the owner speaks: what the former owner said, and perhaps cannot take
+    /// back, goes.
+    async fn delete_others<K: StatusObject>(&self, api: &Api<K>, service: &ServiceKey) -> anyhow::Result<()> {
+        let selector = format!(
+            "{LABEL_SERVICE_NAME}={},{LABEL_SERVICE_NAMESPACE}={},{LABEL_NODE}!={}",
+            service.name, service.namespace, self.args.node_name
+        );
+        let others = api
+            .list_metadata(&ListParams::default().labels(&selector))
+            .await
+            .with_context(|| format!("cannot list {} of {service}", K::kind(&())))?;
+        for other in others {
+            delete(api, &other.name_any()).await?;
+        }
+        Ok(())
+    }
+
+    fn meta(&self, prefix: &str, service: &ServiceKey) -> ObjectMeta {
+        ObjectMeta {
+            generate_name: Some(prefix.to_owned()),
+            namespace: Some(self.args.namespace.clone()),
+            labels: Some(BTreeMap::from([
+                (LABEL_NODE.to_owned(), self.args.node_name.clone()),
+                (LABEL_SERVICE_NAME.to_owned(), service.name.clone()),
+                (LABEL_SERVICE_NAMESPACE.to_owned(), service.namespace.clone()),
+            ])),
+            owner_references: self.owner.clone().map(|owner| vec![owner]),
+            ..ObjectMeta::default()
+        }
+    }
+
+    /// The agent's pod, once: what it wrote goes with it. Without one the objects
+    /// stay until this node's next agent corrects them.
+    async fn find_owner(&mut self) {
+        let (None, Some(pod)) = (&self.owner, &self.args.pod_name) else { return };
+        let api = Api::<Pod>::namespaced(self.client.clone(), &self.args.namespace);
+        match tokio::time::timeout(TIMEOUT, api.get_metadata(pod)).await {
+            Ok(Ok(found)) => {
+                self.owner = Some(OwnerReference {
+                    api_version: "v1".to_owned(),
+                    kind: "Pod".to_owned(),
+                    name: pod.clone(),
+                    uid: found.uid().unwrap_or_default(),
+                    ..OwnerReference::default()
+                });
+            }
+            Ok(Err(error)) => tracing::debug!(pod, %error, "status objects are written without an owner"),
+            Err(_) => tracing::debug!(pod, "status objects are written without an owner"),
+        }
+    }
+
+    /// Writes this node's ConfigurationState.
+    pub(super) async fn configuration_state(&mut self, problems: &[String]) -> anyhow::Result<()> {
+        self.find_owner().await;
+        let result = tokio::time::timeout(TIMEOUT, self.write_configuration_state(problems)).await;
+        let result = result.context("the API server did not answer in time").and_then(|inner| inner);
+        self.counts.count(&result);
+        result
+    }
+
+    async fn write_configuration_state(&self, problems: &[String]) -> anyhow::Result<()> {
+        let node = &self.args.node_name;
+        let name = format!("speaker-{node}");
+        let api = Api::<ConfigurationState>::namespaced(self.client.clone(), &self.args.namespace);
+        let header = json!({ "apiVersion": "metallb.io/v1beta1", "kind": "ConfigurationState" });
+        let with = |fields: serde_json::Value| {
+            let mut object = header.clone();
+            if let (Some(to), Some(from)) = (object.as_object_mut(), fields.as_object()) {
+                to.extend(from.clone());
+            }
+            object
+        };
+        let object = with(json!({ "metadata": {
+            "name": name,
+            "labels": { LABEL_COMPONENT_TYPE: "speaker", LABEL_NODE_NAME: node },
+            "ownerReferences": self.owner.iter().collect::<Vec<_>>(),
+        }}));
+        let params = PatchParams::apply(MANAGER).force();
+        let before = api.patch(&name, &params, &Patch::Apply(&object)).await;
+        let before = before.with_context(|| format!("cannot write ConfigurationState {name}"))?;
+        let (result, status, reason) = if problems.is_empty() {
+            ("Valid", "True", "Reconciled")
+        } else {
+            ("Invalid", "False", "ConfigurationError")
+        };
+        let message =
+            problems.iter().map(|p| format!("configuration error: {p}")).collect::<Vec<_>>().join("\n");
+        // The time of the last change, not of the last write.
+        let since = before
+            .status
+            .iter()
+            .flat_map(|s| &s.conditions)
+            .find(|c| c.type_ == "configReconcilerValid" && c.status == status)
+            .map_or_else(jiff::Timestamp::now, |c| c.last_transition_time.0);
+        let object = with(json!({ "metadata": { "name": name }, "status": {
+            "result": result,
+            "errorSummary": message,
+            "conditions": [{
+                "type": "configReconcilerValid", "status": status, "reason": reason, "message": message,
+                "lastTransitionTime": since.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
+            }],
+        }}));
+        let written = api.patch_status(&name, &params, &Patch::Apply(&object)).await;
+        written.with_context(|| format!("cannot write the status of ConfigurationState {name}"))?;
+        Ok(())
+    }
+
+    /// Says that an address is dark for want of an interface.
+    pub(super) async fn announce_failed(&self, service: &ServiceKey, uid: &str, address: IpAddr) {
+        let note = format!(
+            "the interfaces specified by LB IP \"{address}\" doesn't exist in assigned node {:?} with protocol \"layer2\"",
+            self.args.node_name
+        );
+        self.event(service, uid, EventType::Warning, "announceFailed", note).await;
+    }
+
+    async fn event(&self, service: &ServiceKey, uid: &str, type_: EventType, reason: &str, note: String) {
+        let about = ObjectReference {
+            api_version: Some("v1".to_owned()),
+            kind: Some("Service".to_owned()),
+            name: Some(service.name.clone()),
+            namespace: Some(service.namespace.clone()),
+            uid: Some(uid.to_owned()),
+            ..ObjectReference::default()
+        };
+        let event = Event {
+            type_,
+            reason: reason.to_owned(),
+            note: Some(note),
+            action: "Announce".to_owned(),
+            secondary: None,
+        };
+        let result = tokio::time::timeout(TIMEOUT, self.recorder.publish(&event, &about)).await;
+        if let Ok(Err(error)) = result {
+            tracing::warn!(%service, reason, %error, "an event was not written");
+        }
+    }
+}
+
+async fn delete<K: StatusObject>(api: &Api<K>, name: &str) -> anyhow::Result<()> {
+    match api.delete(name, &DeleteParams::default()).await {
+        Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
+        other => other.map(|_| ()).with_context(|| format!("cannot delete {} {name}", K::kind(&()))),
+    }
+}

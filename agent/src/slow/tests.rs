@@ -1,0 +1,216 @@
+//! Events in, whole views out; API objects as the API server sends them.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use clarion_core::{NodeName, ServiceKey};
+use clarion_l2::ownership::Input;
+use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::api::core::v1 as core;
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+use super::index::{Change, Event, Index};
+use super::read;
+use crate::view::{Endpoints, SecretValue, Service, TrafficPolicy};
+
+fn object<K: DeserializeOwned>(value: Value) -> K {
+    serde_json::from_value(value).unwrap()
+}
+
+fn web(edit: impl Fn(&mut Value)) -> core::Service {
+    let mut value = json!({
+        "metadata": { "name": "web", "namespace": "shop", "uid": "u1", "labels": { "app": "web" } },
+        "spec": { "type": "LoadBalancer", "externalTrafficPolicy": "Local" },
+        "status": { "loadBalancer": { "ingress": [{ "ip": "198.51.100.1" }, { "hostname": "x" }, { "ip": "2001:db8::1" }] } },
+    });
+    edit(&mut value);
+    object(value)
+}
+
+#[test]
+fn a_service_is_reduced_to_what_counts() {
+    let facts = read::service(&web(|_| ()), None).unwrap();
+    let expected = Service {
+        uid: "u1".into(),
+        labels: [("app".into(), "web".into())].into(),
+        addresses: vec!["198.51.100.1".parse().unwrap(), "2001:db8::1".parse().unwrap()],
+        policy: TrafficPolicy::Local,
+        shared: false,
+    };
+    assert_eq!(facts, expected);
+    assert_eq!(read::service_key(&web(|_| ())), ServiceKey::new("shop", "web"));
+    let old = web(|s| s["metadata"]["annotations"] = json!({ "metallb.universe.tf/allow-shared-ip": "k" }));
+    assert!(read::service(&old, None).unwrap().shared);
+}
+
+#[test]
+fn only_services_of_our_class_are_ours() {
+    let cluster_ip = web(|s| s["spec"]["type"] = json!("ClusterIP"));
+    assert_eq!(read::service(&cluster_ip, None), None);
+    let classed = web(|s| s["spec"]["loadBalancerClass"] = json!("clarion.dev/lb"));
+    assert_eq!(read::service(&classed, None), None);
+    assert!(read::service(&classed, Some("clarion.dev/lb")).is_some());
+    assert_eq!(read::service(&web(|_| ()), Some("clarion.dev/lb")), None);
+}
+
+fn slice(endpoints: Value) -> EndpointSlice {
+    object(json!({
+        "metadata": { "name": "web-1", "namespace": "shop", "labels": { "kubernetes.io/service-name": "web" } },
+        "addressType": "IPv4", "endpoints": endpoints,
+    }))
+}
+
+#[test]
+fn endpoints_that_serve_count() {
+    let (key, endpoints) = read::slice(&slice(json!([
+        { "addresses": ["10.0.0.1"], "nodeName": "ready", "conditions": { "ready": true } },
+        { "addresses": ["10.0.0.2"], "nodeName": "unknown" },
+        { "addresses": ["10.0.0.3"], "nodeName": "down", "conditions": { "ready": false } },
+        { "addresses": ["10.0.0.4"], "nodeName": "ending", "conditions": { "ready": false, "serving": true, "terminating": true } },
+        { "addresses": [], "nodeName": "empty", "conditions": { "ready": true } },
+        { "addresses": ["10.0.0.5"], "conditions": { "ready": true } },
+    ])))
+    .unwrap();
+    let nodes = ["ready", "unknown", "ending"].map(NodeName::from).into();
+    assert_eq!((key, endpoints), (ServiceKey::new("shop", "web"), Endpoints { nodes, elsewhere: true }));
+}
+
+#[test]
+fn a_node_is_reduced_to_labels_addresses_and_one_condition() {
+    let node: core::Node = object(json!({
+        "metadata": { "name": "n1", "labels": { "zone": "a" } },
+        "status": {
+            "conditions": [{ "type": "Ready", "status": "True" }, { "type": "NetworkUnavailable", "status": "True" }],
+            "addresses": [{ "type": "Hostname", "address": "n1" }, { "type": "InternalIP", "address": "192.0.2.1" }],
+        },
+    }));
+    let facts = read::node(&node);
+    assert!(facts.network_unavailable && !facts.excluded());
+    assert_eq!(facts.addresses, ["192.0.2.1".parse::<std::net::IpAddr>().unwrap()]);
+}
+
+#[test]
+fn leases_of_agents_have_a_renewal_that_changes() {
+    let lease = |name: &str, time: &str| -> Lease {
+        object(json!({
+            "metadata": { "name": name },
+            "spec": { "holderIdentity": "h", "renewTime": time },
+        }))
+    };
+    let (node, first) = read::lease(&lease("clarion-agent-n1", "2026-01-01T00:00:00.000000Z")).unwrap();
+    let (_, second) = read::lease(&lease("clarion-agent-n1", "2026-01-01T00:00:00.000001Z")).unwrap();
+    assert_eq!(node, "n1".into());
+    assert_ne!(first, second);
+    assert_eq!(read::lease(&lease("clarion-controller", "2026-01-01T00:00:00.000000Z")), None);
+}
+
+#[test]
+fn unusable_secrets_say_why() {
+    let secret = |type_: &str, data: Value| -> core::Secret {
+        object(json!({ "metadata": { "name": "key" }, "type": type_, "data": data }))
+    };
+    // "pw" in base64.
+    let good = secret("kubernetes.io/basic-auth", json!({ "password": "cHc=" }));
+    assert_eq!(read::secret(&good), SecretValue::Password("pw".into()));
+    for (bad, why) in [
+        (secret("Opaque", json!({ "password": "cHc=" })), "kubernetes.io/basic-auth"),
+        (secret("kubernetes.io/basic-auth", json!({})), "no key"),
+        (secret("kubernetes.io/basic-auth", json!({ "password": "" })), "1 to 80"),
+    ] {
+        let SecretValue::Unusable(text) = read::secret(&bad) else { panic!("{bad:?}") };
+        assert!(text.contains(why), "{text}");
+    }
+}
+
+fn synced() -> Index {
+    let mut index = Index::new("metallb-system");
+    for event in [
+        Event::Service(Change::Reset(BTreeMap::new())),
+        Event::Slice(Change::Reset(BTreeMap::new())),
+        Event::Node(Change::Reset(BTreeMap::new())),
+        Event::Lease(Change::Reset(BTreeMap::new())),
+        Event::Pool(Change::Reset(BTreeMap::new())),
+        Event::L2(Change::Reset(BTreeMap::new())),
+        Event::Bgp(Change::Reset(BTreeMap::new())),
+        Event::Peer(Change::Reset(BTreeMap::new())),
+        Event::Bfd(Change::Reset(BTreeMap::new())),
+    ] {
+        assert!(!index.missing().is_empty());
+        index.apply(event, &mut Vec::new());
+    }
+    assert_eq!(index.missing(), ["Communities"]);
+    index.apply(Event::Community(Change::Reset(BTreeMap::new())), &mut Vec::new());
+    assert!(index.missing().is_empty());
+    index
+}
+
+fn apply(index: &mut Index, event: Event) -> bool {
+    index.apply(event, &mut Vec::new())
+}
+
+#[test]
+fn what_says_nothing_new_changes_nothing() {
+    let mut index = synced();
+    let (key, facts) = (ServiceKey::new("shop", "web"), read::service(&web(|_| ()), None).unwrap());
+    assert!(apply(&mut index, Event::Service(Change::Set(key.clone(), facts.clone()))));
+    assert!(!apply(&mut index, Event::Service(Change::Set(key.clone(), facts.clone()))));
+    assert!(!apply(&mut index, Event::Service(Change::Reset([(key.clone(), facts)].into()))));
+    assert!(apply(&mut index, Event::Service(Change::Remove(key.clone()))));
+    assert!(!apply(&mut index, Event::Service(Change::Remove(key))));
+}
+
+#[test]
+fn slices_of_a_service_unite_and_an_empty_one_counts_for_nothing() {
+    let mut index = synced();
+    let service = ServiceKey::new("shop", "web");
+    let at = |nodes: &[&str]| {
+        let nodes = nodes.iter().map(|n| NodeName::from(*n)).collect();
+        (service.clone(), Endpoints { nodes, elsewhere: false })
+    };
+    let id = |name: &str| ("shop".to_owned(), name.to_owned());
+    assert!(!apply(&mut index, Event::Slice(Change::Set(id("a"), at(&[])))));
+    assert!(apply(&mut index, Event::Slice(Change::Set(id("a"), at(&["n1"])))));
+    assert!(apply(&mut index, Event::Slice(Change::Set(id("b"), at(&["n2"])))));
+    assert_eq!(index.view().endpoints[&service], at(&["n1", "n2"]).1);
+    assert!(!apply(&mut index, Event::Slice(Change::Set(id("c"), at(&["n2"])))));
+    assert!(apply(&mut index, Event::Slice(Change::Remove(id("a")))));
+    assert_eq!(index.view().endpoints[&service], at(&["n2"]).1);
+    assert!(apply(&mut index, Event::Slice(Change::Reset(BTreeMap::new()))));
+    assert!(index.view().endpoints.is_empty());
+}
+
+#[test]
+fn leases_go_to_the_fast_half_and_change_no_view() {
+    let mut index = synced();
+    let mut inputs = Vec::new();
+    assert!(!index.apply(Event::Lease(Change::Set("n1".into(), "1".into())), &mut inputs));
+    // A list without n1: it left while the watch was away.
+    assert!(!index.apply(Event::Lease(Change::Reset([("n2".into(), "7".into())].into())), &mut inputs));
+    assert_eq!(
+        inputs,
+        [
+            Input::Lease { node: "n1".into(), renewal: "1".into() },
+            Input::LeaseGone("n1".into()),
+            Input::Lease { node: "n2".into(), renewal: "7".into() },
+        ]
+    );
+}
+
+#[test]
+fn configuration_counts_only_when_all_of_it_was_seen() {
+    let pool: clarion_api::IPAddressPool = object(json!({
+        "apiVersion": "metallb.io/v1beta1", "kind": "IPAddressPool",
+        "metadata": { "name": "p", "namespace": "metallb-system" },
+        "spec": { "addresses": ["198.51.100.0/24"] },
+    }));
+    let event = Event::Pool(Change::Set("p".into(), Arc::new(pool)));
+    let mut index = Index::new("metallb-system");
+    apply(&mut index, Event::Pool(Change::Reset(BTreeMap::new())));
+    assert!(!apply(&mut index, event.clone()));
+    assert!(index.view().config.pools.is_empty());
+    let mut index = synced();
+    assert!(apply(&mut index, event));
+    assert_eq!(index.view().config.pools.len(), 1);
+}
