@@ -2,6 +2,8 @@
 //! accepted and refused as they say is for the end-to-end tests: only the API server
 //! evaluates CEL.
 
+#![expect(clippy::unwrap_used, reason = "tests")]
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};

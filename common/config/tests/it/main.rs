@@ -1,5 +1,7 @@
 //! The parser as its users see it: objects in, configuration and problems out.
 
+#![expect(clippy::unwrap_used, reason = "tests")]
+
 mod cross;
 mod properties;
 mod single;
