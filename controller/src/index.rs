@@ -25,7 +25,7 @@ pub enum Edit<K, V> {
 #[derive(Debug, Clone)]
 pub enum Change {
     /// Services of all namespaces.
-    Service(Edit<ServiceKey, ServiceView>),
+    Service(Edit<ServiceKey, Arc<ServiceView>>),
     /// Labels of namespaces.
     Namespace(Edit<String, Arc<Labels>>),
     /// IPAddressPools.
@@ -100,7 +100,7 @@ impl<K: Ord + Clone, V: PartialEq> Store<K, V> {
 #[derive(Debug, Clone, Default)]
 pub struct Index {
     /// Services that concern us.
-    pub services: Store<ServiceKey, ServiceView>,
+    pub services: Store<ServiceKey, Arc<ServiceView>>,
     /// Labels of namespaces.
     pub namespaces: Store<String, Arc<Labels>>,
     /// IPAddressPools.

@@ -4,6 +4,7 @@
 //! is there and starts the write as a task of its own, so that a slow one blocks nobody.
 //! Without the lease there is no planner, hence no plan and no write.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use clarion_core::ServiceKey;
@@ -53,7 +54,7 @@ pub struct Wires {
 }
 
 struct Outcome {
-    service: Option<ServiceView>,
+    service: Option<Arc<ServiceView>>,
     plan: ServicePlan,
     key: ServiceKey,
     result: Written,
@@ -118,7 +119,7 @@ impl Wires {
             let (key, plan) = planned;
             let service = state.index().services.objects.get(&key).cloned();
             let Some(write) = plan.write.clone() else {
-                self.teller.tell_all(service.as_ref(), &plan.sayings, None);
+                self.teller.tell_all(service.as_deref(), &plan.sayings, None);
                 continue;
             };
             let (client, class) = (self.client.clone(), self.class.clone());
@@ -134,7 +135,7 @@ impl Wires {
         match &outcome.result {
             Written::Done(_) => {
                 self.teller.tell_all(
-                    outcome.service.as_ref(),
+                    outcome.service.as_deref(),
                     &outcome.plan.sayings,
                     outcome.plan.write.as_ref(),
                 );

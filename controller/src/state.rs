@@ -2,6 +2,7 @@
 //! plans come out. `now` is an argument, so tests need neither clock nor API server.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use clarion_config::Outcome;
@@ -20,7 +21,7 @@ const LONGEST_RETRY: Duration = Duration::from_secs(30);
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Written {
     /// The API server has it; the Service as it is now, if it still concerns us.
-    Done(Option<Box<ServiceView>>),
+    Done(Option<Arc<ServiceView>>),
     /// Somebody else changed the Service meanwhile, or it is gone: plan anew from what the watch tells.
     Stale,
     /// Anything else: try again later.
@@ -180,7 +181,7 @@ impl State {
                 // The watch will tell the same. Until then nothing is planned from
                 // what we know to be old; unless the watch has told of something newer.
                 if let (Some(service), true) = (service, seen == Some(&version)) {
-                    self.index.services.objects.insert(key.clone(), *service);
+                    self.index.services.objects.insert(key.clone(), service);
                 }
             }
             Written::Stale if seen != Some(&version) => again = true,
@@ -219,7 +220,8 @@ impl State {
         if self.planner.is_some() || !self.leading || !self.synced {
             return;
         }
-        self.planner = Some(Planner::start(&self.parsed, self.index.services.objects.values()));
+        self.planner =
+            Some(Planner::start(&self.parsed, self.index.services.objects.values().map(AsRef::as_ref)));
         self.changed = true;
         self.enqueue_all();
     }

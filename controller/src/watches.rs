@@ -66,7 +66,7 @@ pub fn start(
         Api::<Service>::all(client.clone()),
         "services",
         |service| clarion_core::ServiceKey::new(service.namespace().unwrap_or_default(), service.name_any()),
-        move |service| ServiceView::read(service, class.as_deref()),
+        move |service| ServiceView::read(service, class.as_deref()).map(Arc::new),
         Change::Service,
         changes.clone(),
     );

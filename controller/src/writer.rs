@@ -5,6 +5,7 @@
 //! and `resourceVersion` makes it conditional: whoever changed the Service meanwhile wins,
 //! and the plan is made anew.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use clarion_api::annotations::ServiceAnnotation;
@@ -48,7 +49,7 @@ pub async fn write(client: &Client, class: Option<&str>, write: &StatusWrite) ->
     let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
     let body = Patch::Merge(payload(write));
     match tokio::time::timeout(TIMEOUT, api.patch_status(&write.key.name, &params, &body)).await {
-        Ok(Ok(service)) => Written::Done(ServiceView::read(&service, class).map(Box::new)),
+        Ok(Ok(service)) => Written::Done(ServiceView::read(&service, class).map(Arc::new)),
         Ok(Err(kube::Error::Api(status))) if status.is_conflict() || status.is_not_found() => Written::Stale,
         Ok(Err(error)) => {
             tracing::warn!(service = %write.key, error = chain(&error), "cannot write status, will retry");

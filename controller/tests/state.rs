@@ -1,5 +1,6 @@
 //! The controller without an API server: changes go in, plans come out, whole values
 //! are compared.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -39,7 +40,7 @@ impl Bench {
         };
         let views: Vec<_> =
             services.iter().filter_map(|(name, object)| bench.view(name, object.clone())).collect();
-        let all = views.into_iter().map(|view| (view.key.clone(), view)).collect();
+        let all = views.into_iter().map(|view| (view.key.clone(), Arc::new(view))).collect();
         bench.state.handle(Change::Service(Edit::Reset(all)));
         bench.state.handle(Change::Namespace(Edit::Reset(BTreeMap::new())));
         bench.state.handle(Change::L2(Edit::Reset(BTreeMap::new())));
@@ -68,7 +69,7 @@ impl Bench {
     /// The watch tells of a Service.
     fn apply(&mut self, name: &str, object: Value) {
         let edit = match self.view(name, object) {
-            Some(view) => Edit::Apply(view.key.clone(), view),
+            Some(view) => Edit::Apply(view.key.clone(), Arc::new(view)),
             None => Edit::Delete(key(name)),
         };
         self.state.handle(Change::Service(edit));
@@ -94,7 +95,8 @@ impl Bench {
         let ingress: Vec<Value> = addresses.iter().map(|a| json!({"ip": a, "ipMode": "VIP"})).collect();
         object["status"]["loadBalancer"]["ingress"] = json!(ingress);
         let view = self.view(name, object);
-        let done = Written::Done(view.clone().map(Box::new));
+        let view = view.map(Arc::new);
+        let done = Written::Done(view.clone());
         self.state.written(&key(name), done, self.now);
         if let Some(view) = view {
             self.state.handle(Change::Service(Edit::Apply(key(name), view)));
@@ -350,7 +352,7 @@ fn deprecated_annotations_are_mentioned_when_the_service_is_changed_anyway() {
     done["metadata"]["annotations"]["metallb.io/ip-allocated-from-pool"] = json!("a");
     done["status"] = json!({"loadBalancer": {"ingress": [{"ip": "192.0.2.0"}]}});
     let view = bench.view("x", done);
-    bench.state.written(&key("x"), Written::Done(view.map(Box::new)), bench.now);
+    bench.state.written(&key("x"), Written::Done(view.map(Arc::new)), bench.now);
     bench.state.lead(true);
     assert_eq!(bench.next(), None);
 }

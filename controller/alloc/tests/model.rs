@@ -2,6 +2,7 @@
 //!
 //! Small pools and few Services, so that exhaustion, sharing and collisions are the
 //! rule and not the exception.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;

@@ -1,4 +1,5 @@
 //! The rules of the contract one by one, each named by its section.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -7,6 +8,9 @@ use clarion_alloc::{
     Allocator, Claim, Decision, Eligible, Families, Outcome, PoolSpec, Port, Protocol, Request, Wish,
 };
 use clarion_core::{Family, PoolName, ServiceKey, VipSet};
+
+/// A pool's name and ranges.
+type Ranges = (&'static str, &'static [&'static str]);
 
 const V4: Families = Families::One(Family::V4);
 const PREFER: Families = Families::Prefer { first: Family::V4 };
@@ -198,12 +202,12 @@ fn a_sole_holder_changes_its_key_in_place_and_one_of_many_must_go() {
 
 #[test]
 fn dual_stack_follows_section_2_6() {
-    let both: (&str, &[&str]) = ("both", &["192.0.2.0/32", "2001:db8::/128"]);
-    let only4: (&str, &[&str]) = ("only4", &["198.51.100.0/32"]);
-    let only6: (&str, &[&str]) = ("only6", &["2001:db8:6::/128"]);
+    let both: Ranges = ("both", &["192.0.2.0/32", "2001:db8::/128"]);
+    let only4: Ranges = ("only4", &["198.51.100.0/32"]);
+    let only6: Ranges = ("only6", &["2001:db8:6::/128"]);
     let prefer6 = Families::Prefer { first: Family::V6 };
     // (pools in order, families, what is said)
-    let table: [(&[(&str, &[&str])], Families, &str); 7] = [
+    let table: [(&[Ranges], Families, &str); 7] = [
         (&[only4, both], Families::Both, "got 192.0.2.0+2001:db8:: of both"),
         (&[only4, only6], Families::Both, "refused: no available IPs"),
         (&[only4, both], PREFER, "got 192.0.2.0+2001:db8:: of both"),
