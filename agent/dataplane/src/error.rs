@@ -5,9 +5,7 @@ use std::path::PathBuf;
 
 use aya::EbpfError;
 use aya::maps::MapError;
-use aya::pin::PinError;
 use aya::programs::ProgramError;
-use aya::programs::links::LinkError;
 
 use crate::model::AddressKey;
 
@@ -70,15 +68,6 @@ pub enum Error {
         #[source]
         source: Box<MapError>,
     },
-    /// A program or link could not be pinned.
-    #[error("cannot pin {path}")]
-    Pin {
-        /// Where.
-        path: PathBuf,
-        /// Why not.
-        #[source]
-        source: PinError,
-    },
     /// The clock that the kernel part compares with cannot be read.
     #[error("cannot read the boot clock")]
     Clock(#[source] io::Error),
@@ -102,7 +91,7 @@ pub enum ItemError {
         ifindex: u32,
         /// What the kernel said.
         #[source]
-        source: Box<ProgramError>,
+        source: io::Error,
     },
     /// The interface takes no XDP program in the mode asked for.
     #[error("interface {ifindex} refuses XDP in {mode} mode")]
@@ -113,27 +102,9 @@ pub enum ItemError {
         mode: &'static str,
         /// What the kernel said.
         #[source]
-        source: Box<ProgramError>,
+        source: io::Error,
     },
-    /// The kernel attached without a link, so the program would leave with the agent.
-    #[error("interface {ifindex} gave no pinnable link: Linux 5.15 or newer is needed")]
-    NoLink {
-        /// The interface's index.
-        ifindex: u32,
-        /// What the conversion said.
-        #[source]
-        source: Box<LinkError>,
-    },
-    /// A pin could not be made.
-    #[error("cannot pin {path}")]
-    Pin {
-        /// Where.
-        path: PathBuf,
-        /// Why not.
-        #[source]
-        source: PinError,
-    },
-    /// A pin could not be opened or removed.
+    /// A pin could not be made, opened or removed.
     #[error("cannot {operation} {path}")]
     File {
         /// What was tried.
@@ -151,7 +122,7 @@ pub enum ItemError {
         ifindex: u32,
         /// Why not.
         #[source]
-        source: Box<ProgramError>,
+        source: io::Error,
     },
     /// An address could not be written; most often the map is full.
     #[error("cannot write {key}: at most {limit} addresses of a family fit")]

@@ -9,6 +9,8 @@
 
 use bytemuck::{Pod, Zeroable};
 
+use crate::types::words;
+
 /// Bits of the filter: with 10,000 addresses one in seven strangers is looked up.
 pub const FILTER_BITS: usize = 65_536;
 /// The filter's 64-bit words.
@@ -30,12 +32,12 @@ impl Filter {
 
     /// Sets the bit of an IPv4 address.
     pub fn add_v4(&mut self, address: [u8; 4]) {
-        self.set(filter_bit_v4(address));
+        self.set(filter_bit_v4(u32::from_ne_bytes(address)));
     }
 
     /// Sets the bit of an IPv6 address.
     pub fn add_v6(&mut self, address: [u8; 16]) {
-        self.set(filter_bit_v6(address));
+        self.set(filter_bit_v6(words(address)));
     }
 
     /// Whether a bit, of [`filter_bit_v4`] or [`filter_bit_v6`], is set.
@@ -57,22 +59,19 @@ impl Filter {
 /// in the lower half: hence the widening here and the fold below.
 const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
 
-/// The bit of an IPv4 address, below [`FILTER_BITS`].
+/// The bit of an IPv4 address (a word as in [`crate::KeyV4`]), below [`FILTER_BITS`].
 #[inline(always)]
 #[must_use]
-pub const fn filter_bit_v4(address: [u8; 4]) -> u32 {
-    ((u32::from_ne_bytes(address) as u64).wrapping_mul(GOLDEN) >> 48) as u32
+pub const fn filter_bit_v4(address: u32) -> u32 {
+    ((address as u64).wrapping_mul(GOLDEN) >> 48) as u32
 }
 
-/// The bit of an IPv6 address, below [`FILTER_BITS`].
+/// The bit of an IPv6 address (words as in [`crate::KeyV6`]), below [`FILTER_BITS`].
 #[inline(always)]
 #[must_use]
-pub const fn filter_bit_v6(address: [u8; 16]) -> u32 {
-    let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = address;
-    let high = u64::from_ne_bytes([a, b, c, d, e, f, g, h]);
-    let low = u64::from_ne_bytes([i, j, k, l, m, n, o, p]);
+pub const fn filter_bit_v6(address: [u64; 2]) -> u32 {
     // Rotated, or a prefix that repeats in the host part would cancel out.
-    let both = high.rotate_left(23) ^ low;
+    let both = address[0].rotate_left(23) ^ address[1];
     ((both ^ (both >> 32)).wrapping_mul(GOLDEN) >> 48) as u32
 }
 
@@ -87,11 +86,14 @@ mod tests {
             let [high, low] = n.to_be_bytes();
             filter.add_v4([192, 0, high, low]);
             filter.add_v6([0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, high, low]);
-            assert!(filter.has(filter_bit_v4([192, 0, high, low])));
-            assert!(filter.has(filter_bit_v6([0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, high, low])));
+            assert!(filter.has(filter_bit_v4(u32::from_ne_bytes([192, 0, high, low]))));
+            assert!(
+                filter
+                    .has(filter_bit_v6(words([0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, high, low])))
+            );
         }
         let set: u32 = filter.words.iter().map(|word| word.count_ones()).sum();
         assert!(set > 1800, "2000 neighbouring addresses share only {set} bits");
-        assert!(!Filter::EMPTY.has(filter_bit_v4([192, 0, 0, 1])));
+        assert!(!Filter::EMPTY.has(filter_bit_v4(u32::from_ne_bytes([192, 0, 0, 1]))));
     }
 }

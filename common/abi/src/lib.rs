@@ -3,7 +3,7 @@
 //! Both sides compile this crate, so a layout exists once. Rules that keep it
 //! safe: `#[repr(C)]`, fixed-width integers and byte arrays only, padding that
 //! has a name, and sizes and offsets asserted below. Addresses are bytes in
-//! network order; every other number is in the machine's order.
+//! network order, in words of the machine; every other number is in its order.
 //!
 //! Any change of a layout, of a map's name, kind or size, or of what a field
 //! means needs another [`ABI_VERSION`]: pins live under it, so that an agent of
@@ -17,7 +17,7 @@ mod types;
 
 pub use filter::{FILTER_BITS, FILTER_WORDS, Filter, filter_bit_v4, filter_bit_v6};
 pub use outcome::{OUTCOMES, Outcome, Verdict};
-pub use types::{Conflict, Control, KeyV4, KeyV6, STATE_ANSWER, STATE_SILENCE, Slot};
+pub use types::{Conflict, Control, KeyV4, KeyV6, STATE_ANSWER, STATE_SILENCE, Slot, octets, words};
 
 /// Version of everything in this crate; names the directory of the pins.
 pub const ABI_VERSION: u32 = 1;

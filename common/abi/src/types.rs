@@ -9,15 +9,17 @@ use core::mem::{align_of, offset_of, size_of};
 pub struct KeyV4 {
     /// Index of the interface that the frame arrives on.
     pub ifindex: u32,
-    /// The address, in network order.
-    pub address: [u8; 4],
+    /// The address's four bytes in network order, as a word of this machine
+    /// (`u32::from_ne_bytes(octets)`).
+    pub address: u32,
     /// VLAN id (1 to 4094) of the frame's tag; 0 = untagged or priority-tagged.
     pub vlan: u16,
     /// Always 0: hash maps compare every byte.
     pub pad: u16,
 }
 
-/// Key of an IPv6 address.
+/// Key of an IPv6 address. In words, since the program builds it on its stack,
+/// where the verifier takes no store across words.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Pod, Zeroable)]
 pub struct KeyV6 {
@@ -27,8 +29,26 @@ pub struct KeyV6 {
     pub vlan: u16,
     /// Always 0: hash maps compare every byte.
     pub pad: u16,
-    /// The address, in network order.
-    pub address: [u8; 16],
+    /// The address's sixteen bytes in network order, as two words of this machine
+    /// (`u64::from_ne_bytes` of each half): see [`words`].
+    pub address: [u64; 2],
+}
+
+/// An IPv6 address's bytes as the words of [`KeyV6::address`].
+#[inline(always)]
+#[must_use]
+pub const fn words(address: [u8; 16]) -> [u64; 2] {
+    let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = address;
+    [u64::from_ne_bytes([a, b, c, d, e, f, g, h]), u64::from_ne_bytes([i, j, k, l, m, n, o, p])]
+}
+
+/// The bytes of [`words`].
+#[inline(always)]
+#[must_use]
+pub const fn octets(words: [u64; 2]) -> [u8; 16] {
+    let [a, b, c, d, e, f, g, h] = words[0].to_ne_bytes();
+    let [i, j, k, l, m, n, o, p] = words[1].to_ne_bytes();
+    [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p]
 }
 
 /// The address is answered with [`Slot::mac`].
@@ -83,7 +103,7 @@ pub struct Conflict {
 const _: () = {
     assert!(size_of::<KeyV4>() == 12 && align_of::<KeyV4>() == 4);
     assert!(offset_of!(KeyV4, address) == 4 && offset_of!(KeyV4, vlan) == 8);
-    assert!(size_of::<KeyV6>() == 24 && align_of::<KeyV6>() == 4);
+    assert!(size_of::<KeyV6>() == 24 && align_of::<KeyV6>() == 8);
     assert!(offset_of!(KeyV6, vlan) == 4 && offset_of!(KeyV6, address) == 8);
     assert!(size_of::<Slot>() == 32 && align_of::<Slot>() == 8);
     assert!(offset_of!(Slot, mac) == 16 && offset_of!(Slot, state) == 22 && offset_of!(Slot, counter) == 24);

@@ -1,0 +1,132 @@
+//! Carrying a plan out, in an order that leaves nothing unanswered meanwhile.
+
+use std::collections::BTreeSet;
+
+use clarion_abi::{MAX_ADDRESSES, SHARED_COUNTER};
+
+use crate::Dataplane;
+use crate::attach;
+use crate::error::ItemError;
+use crate::model::{AddressKey, Entry};
+use crate::plan::Plan;
+use crate::report::{Action, Report};
+use crate::tables;
+
+/// VLAN ids end below this (802.1Q §9.6).
+const VLAN_LIMIT: u16 = 4095;
+
+pub(crate) fn apply(dataplane: &mut Dataplane, plan: &Plan) -> Report {
+    let mut report = Report::default();
+    if plan.filter {
+        // Bits first: an address without its bit would pass unanswered.
+        let keys: BTreeSet<AddressKey> = dataplane.slots.keys().chain(plan.set.keys()).copied().collect();
+        report.push(Action::Filter, write_filter(dataplane, &keys));
+    }
+    for (key, entry) in &plan.set {
+        report.push(Action::Set(*key, *entry), set(dataplane, key, *entry));
+    }
+    apply_interfaces(dataplane, plan, &mut report);
+    for key in &plan.remove {
+        report.push(Action::Remove(*key), remove(dataplane, key));
+    }
+    if plan.filter {
+        let keys = dataplane.slots.keys().copied().collect();
+        report.push(Action::Filter, write_filter(dataplane, &keys));
+    }
+    report
+}
+
+fn apply_interfaces(dataplane: &Dataplane, plan: &Plan, report: &mut Report) {
+    if plan.attach.is_empty() && plan.detach.is_empty() && plan.forget.is_empty() {
+        return;
+    }
+    // Without the list nothing is known to be there: attaching then says what is.
+    let links = dataplane.pins.links().unwrap_or_else(|error| {
+        tracing::warn!(%error, "pinned links not listed");
+        Vec::new()
+    });
+    for ifindex in &plan.attach {
+        let mode = dataplane.options.mode;
+        let attached = attach::attach(&dataplane.pins, &links, dataplane.loaded.program(), *ifindex, mode);
+        let mode = attached.as_ref().ok().copied();
+        report.push(Action::Attach(*ifindex, mode), attached.map(drop));
+    }
+    for ifindex in &plan.detach {
+        report.push(Action::Detach(*ifindex), attach::detach(&links, *ifindex));
+    }
+    if !plan.forget.is_empty() {
+        // Read anew: attaching may have used the file name of a dead link.
+        let links = dataplane.pins.links().unwrap_or_default();
+        for ifindex in &plan.forget {
+            report.push(Action::Forget(*ifindex), attach::forget(&links, *ifindex));
+        }
+    }
+    if let Err(error) = dataplane.pins.remove_spent_versions() {
+        tracing::warn!(%error, "pins of another version not removed");
+    }
+}
+
+fn write_filter(dataplane: &mut Dataplane, keys: &BTreeSet<AddressKey>) -> Result<(), ItemError> {
+    let filter = tables::filter_of(keys);
+    dataplane.loaded.tables.set_filter(&filter).map_err(|error| ItemError::Filter(Box::new(error)))
+}
+
+fn set(dataplane: &mut Dataplane, key: &AddressKey, entry: Entry) -> Result<(), ItemError> {
+    if let Some(reason) = unacceptable(key, entry) {
+        return Err(ItemError::Refused { key: *key, reason });
+    }
+    let written = |source| ItemError::Address { key: *key, limit: MAX_ADDRESSES, source: Box::new(source) };
+    let before = dataplane.slots.get(key).map_or(SHARED_COUNTER, |slot| slot.counter);
+    let answers = matches!(entry, Entry::Answer { .. });
+    // An address keeps its counts while it is answered, whatever MAC and epoch.
+    let counter = match (answers, before) {
+        (true, SHARED_COUNTER) => dataplane.indices.take(),
+        (true, index) => index,
+        (false, _) => SHARED_COUNTER,
+    };
+    let is_new = counter != SHARED_COUNTER && counter != before;
+    let slot = tables::slot(entry, counter);
+    let reset = if is_new { dataplane.loaded.tables.reset_counter(counter) } else { Ok(()) };
+    if let Err(source) = reset.and_then(|()| dataplane.loaded.tables.insert(key, slot)) {
+        if is_new {
+            dataplane.indices.give_back(counter);
+        }
+        return Err(written(source));
+    }
+    if counter != before {
+        dataplane.indices.give_back(before);
+    }
+    dataplane.slots.insert(*key, slot);
+    Ok(())
+}
+
+fn remove(dataplane: &mut Dataplane, key: &AddressKey) -> Result<(), ItemError> {
+    dataplane.loaded.tables.remove(key).map_err(|source| ItemError::Address {
+        key: *key,
+        limit: MAX_ADDRESSES,
+        source: Box::new(source),
+    })?;
+    if let Some(slot) = dataplane.slots.remove(key) {
+        dataplane.indices.give_back(slot.counter);
+    }
+    Ok(())
+}
+
+/// Why a key or entry cannot be meant; caught here, it would be silent in the map.
+fn unacceptable(key: &AddressKey, entry: Entry) -> Option<&'static str> {
+    if key.ifindex == 0 {
+        return Some("interface index 0 does not exist");
+    }
+    if key.vlan >= VLAN_LIMIT {
+        return Some("a VLAN id is 1 to 4094, or 0 for untagged");
+    }
+    if key.address.is_unspecified() || key.address.is_multicast() {
+        return Some("the address must be a unicast one");
+    }
+    match entry {
+        Entry::Answer { mac, .. } if mac == [0; 6] || mac[0] & 1 == 1 => {
+            Some("the MAC to answer with must be a station's, neither zero nor a group's")
+        }
+        _ => None,
+    }
+}

@@ -1,0 +1,167 @@
+//! Loading the object, or adopting what is pinned.
+//!
+//! aya opens an existing pin without comparing it with the object, so kind and
+//! sizes of every pinned map are compared here first.
+
+use std::io::ErrorKind;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+use aya::maps::{MapInfo, MapType};
+use aya::programs::{ProgramError, ProgramInfo, Xdp};
+use aya::{Ebpf, EbpfLoader, include_bytes_aligned};
+use clarion_abi::{
+    Conflict, Control, Filter, KeyV4, KeyV6, MAX_ADDRESSES, MAX_COUNTED, OUTCOMES, Slot, names,
+};
+
+use crate::error::Error;
+use crate::pins::Pins;
+use crate::sys;
+use crate::tables::Tables;
+
+static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("CLARION_BPF"), "/clarion.o"));
+
+/// The program in the kernel, and its maps.
+#[derive(Debug)]
+pub(crate) struct Loaded {
+    program: OwnedFd,
+    /// Its id, by which links tell whose they are.
+    pub(crate) program_id: u32,
+    pub(crate) tables: Tables,
+}
+
+impl Loaded {
+    pub(crate) fn program(&self) -> BorrowedFd<'_> {
+        self.program.as_fd()
+    }
+
+    /// Adopts the pinned maps, and the pinned program if it is the very same;
+    /// pins what was not there.
+    pub(crate) fn open(pins: &Pins) -> Result<Self, Error> {
+        for shape in shapes() {
+            shape.check(&pins.map(shape.name))?;
+        }
+        let mut loader = EbpfLoader::new();
+        for shape in shapes() {
+            loader.map_pin_path(shape.name, pins.map(shape.name));
+        }
+        let mut ebpf = loader.load(OBJECT).map_err(|error| Error::Object(Box::new(error)))?;
+        let loaded = load_program(&mut ebpf)?;
+        let (program, program_id) = adopt_or_pin(&loaded, pins)?;
+        Ok(Self { program, program_id, tables: Tables::take(&mut ebpf)? })
+    }
+}
+
+/// What a map must be.
+struct Shape {
+    name: &'static str,
+    kind: MapType,
+    key: usize,
+    value: usize,
+    entries: u32,
+}
+
+fn shapes() -> [Shape; 7] {
+    use std::mem::size_of;
+    let shape = |name, kind, key, value, entries| Shape { name, kind, key, value, entries };
+    let outcomes = u32::try_from(OUTCOMES.len()).unwrap_or(u32::MAX);
+    [
+        shape(names::V4, MapType::Hash, size_of::<KeyV4>(), size_of::<Slot>(), MAX_ADDRESSES),
+        shape(names::V6, MapType::Hash, size_of::<KeyV6>(), size_of::<Slot>(), MAX_ADDRESSES),
+        shape(names::CONTROL, MapType::Array, 4, size_of::<Control>(), 1),
+        shape(names::FILTER, MapType::Array, 4, size_of::<Filter>(), 1),
+        shape(names::OUTCOMES, MapType::PerCpuArray, 4, 8, outcomes),
+        shape(names::ANSWERS, MapType::PerCpuArray, 4, 8, MAX_COUNTED),
+        shape(names::CONFLICTS, MapType::Array, 4, size_of::<Conflict>(), MAX_COUNTED),
+    ]
+}
+
+impl Shape {
+    /// Compares with a pin; none is fine, it will be made.
+    fn check(&self, path: &Path) -> Result<(), Error> {
+        if !path.exists() {
+            return Ok(());
+        }
+        let info = MapInfo::from_pin(path)
+            .map_err(|source| Error::Map { name: self.name, source: Box::new(source) })?;
+        let describe = |kind: MapType, key: u32, value: u32, entries: u32| {
+            format!("type {kind:?}, key {key} B, value {value} B, {entries} entries")
+        };
+        let kind = info.map_type().unwrap_or(MapType::Unspecified);
+        let found = describe(kind, info.key_size(), info.value_size(), info.max_entries());
+        let number = |size: usize| u32::try_from(size).unwrap_or(u32::MAX);
+        let wanted = describe(self.kind, number(self.key), number(self.value), self.entries);
+        if found == wanted {
+            Ok(())
+        } else {
+            Err(Error::Mismatch { path: path.to_path_buf(), found, wanted })
+        }
+    }
+}
+
+/// Loads the program for fragmented frames, or the plain one on kernels before 5.18.
+fn load_program(ebpf: &mut Ebpf) -> Result<ProgramInfo, Error> {
+    let mut first = None;
+    for name in [names::PROGRAM_FRAGS, names::PROGRAM] {
+        match load_one(ebpf, name)? {
+            Ok(info) => return Ok(info),
+            Err(error) => {
+                tracing::debug!(name, error = %error, "XDP program not loaded");
+                first.get_or_insert(error);
+            }
+        }
+    }
+    let error = first.ok_or(Error::Missing { name: names::PROGRAM })?;
+    Err(Error::Program(Box::new(error)))
+}
+
+fn load_one(ebpf: &mut Ebpf, name: &'static str) -> Result<Result<ProgramInfo, ProgramError>, Error> {
+    let program = ebpf.program_mut(name).ok_or(Error::Missing { name })?;
+    let load = |program| -> Result<ProgramInfo, ProgramError> {
+        let program: &mut Xdp = <&mut Xdp>::try_from(program)?;
+        program.load()?;
+        program.info()
+    };
+    Ok(load(program))
+}
+
+/// Keeps the pinned program if it has the same instructions and the same maps, so
+/// that links which run it are current; else pins the new one in its place.
+fn adopt_or_pin(loaded: &ProgramInfo, pins: &Pins) -> Result<(OwnedFd, u32), Error> {
+    let program_error = |error| Error::Program(Box::new(error));
+    let path = pins.program();
+    if let Ok(pinned) = ProgramInfo::from_pin(&path) {
+        if pinned.tag() == loaded.tag() && same_maps(&pinned, loaded) {
+            let fd = sys::open_pin(&path).map_err(|source| Error::Pins {
+                operation: "open",
+                path: path.clone(),
+                source,
+            })?;
+            return Ok((fd, pinned.id()));
+        }
+    }
+    match std::fs::remove_file(&path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            return Err(Error::Pins { operation: "remove", path, source: error });
+        }
+        _ => {}
+    }
+    let fd = loaded.fd().map_err(program_error)?;
+    let fd = fd.as_fd().try_clone_to_owned().map_err(|source| Error::Pins {
+        operation: "duplicate",
+        path: path.clone(),
+        source,
+    })?;
+    sys::pin(fd.as_fd(), &path).map_err(|source| Error::Pins { operation: "pin", path, source })?;
+    Ok((fd, loaded.id()))
+}
+
+fn same_maps(one: &ProgramInfo, other: &ProgramInfo) -> bool {
+    let ids = |info: &ProgramInfo| {
+        info.map_ids().ok().flatten().map(|mut ids| {
+            ids.sort_unstable();
+            ids
+        })
+    };
+    matches!((ids(one), ids(other)), (Some(one), Some(other)) if one == other)
+}

@@ -1,0 +1,142 @@
+//! The few `bpf(2)` calls on links that aya does not offer as they are needed.
+//!
+//! aya falls back to netlink when a link cannot be made, which leaves a program
+//! attached that no pin holds, and it cannot say which interface a link is on.
+//! Here are the plain system calls; all `unsafe` of the crate is in this file.
+
+use std::ffi::CString;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::time::Duration;
+
+use nix::time::{ClockId, clock_gettime};
+
+const BPF_OBJ_PIN: libc::c_int = 6;
+const BPF_OBJ_GET: libc::c_int = 7;
+const BPF_OBJ_GET_INFO_BY_FD: libc::c_int = 15;
+const BPF_LINK_CREATE: libc::c_int = 28;
+const BPF_LINK_UPDATE: libc::c_int = 29;
+const BPF_LINK_DETACH: libc::c_int = 34;
+const BPF_XDP: u32 = 37;
+
+/// Attach in the network stack (`XDP_FLAGS_SKB_MODE`).
+pub(crate) const GENERIC: u32 = 1 << 1;
+/// Attach in the driver (`XDP_FLAGS_DRV_MODE`).
+pub(crate) const NATIVE: u32 = 1 << 2;
+
+#[repr(C)]
+struct Object {
+    path: u64,
+    fd: u32,
+    flags: u32,
+}
+
+#[repr(C)]
+struct LinkCreate {
+    program: u32,
+    ifindex: u32,
+    attach_type: u32,
+    flags: u32,
+}
+
+#[repr(C)]
+struct LinkUpdate {
+    link: u32,
+    program: u32,
+    flags: u32,
+    old_program: u32,
+}
+
+#[repr(C)]
+struct LinkDetach {
+    link: u32,
+}
+
+#[repr(C)]
+struct InfoByFd {
+    fd: u32,
+    len: u32,
+    info: u64,
+}
+
+/// `struct bpf_link_info` of an XDP link.
+#[repr(C)]
+#[derive(Default)]
+pub(crate) struct LinkInfo {
+    kind: u32,
+    id: u32,
+    /// Id of the program that the link runs.
+    pub(crate) program: u32,
+    pad: u32,
+    /// Index of the interface, 0 once it is gone.
+    pub(crate) ifindex: u32,
+    rest: [u32; 3],
+}
+
+fn bpf<T>(command: libc::c_int, attributes: &mut T) -> io::Result<libc::c_int> {
+    // SAFETY: the attributes are a valid, initialised prefix of `union bpf_attr`
+    // of the size given; pointers in them outlive the call in every caller.
+    let result = unsafe {
+        libc::syscall(libc::SYS_bpf, command, std::ptr::from_mut(attributes), std::mem::size_of::<T>())
+    };
+    if result < 0 { Err(io::Error::last_os_error()) } else { i32::try_from(result).map_err(io::Error::other) }
+}
+
+fn raw(fd: BorrowedFd<'_>) -> u32 {
+    fd.as_raw_fd().cast_unsigned()
+}
+
+fn owned(fd: libc::c_int) -> OwnedFd {
+    // SAFETY: the kernel has just made this descriptor for the caller alone.
+    unsafe { OwnedFd::from_raw_fd(fd) }
+}
+
+fn c_path(path: &Path) -> io::Result<CString> {
+    CString::new(path.as_os_str().as_bytes()).map_err(io::Error::from)
+}
+
+/// Opens a pinned object.
+pub(crate) fn open_pin(path: &Path) -> io::Result<OwnedFd> {
+    let path = c_path(path)?;
+    bpf(BPF_OBJ_GET, &mut Object { path: path.as_ptr() as u64, fd: 0, flags: 0 }).map(owned)
+}
+
+/// Pins an object; the file must not exist.
+pub(crate) fn pin(fd: BorrowedFd<'_>, path: &Path) -> io::Result<()> {
+    let path = c_path(path)?;
+    bpf(BPF_OBJ_PIN, &mut Object { path: path.as_ptr() as u64, fd: raw(fd), flags: 0 }).map(drop)
+}
+
+/// Attaches an XDP program to an interface, [`NATIVE`] or [`GENERIC`].
+pub(crate) fn attach(program: BorrowedFd<'_>, ifindex: u32, flags: u32) -> io::Result<OwnedFd> {
+    let mut attributes = LinkCreate { program: raw(program), ifindex, attach_type: BPF_XDP, flags };
+    bpf(BPF_LINK_CREATE, &mut attributes).map(owned)
+}
+
+/// Lets a link run another program, atomically.
+pub(crate) fn update(link: &OwnedFd, program: BorrowedFd<'_>) -> io::Result<()> {
+    let mut attributes =
+        LinkUpdate { link: raw(link.as_fd()), program: raw(program), flags: 0, old_program: 0 };
+    bpf(BPF_LINK_UPDATE, &mut attributes).map(drop)
+}
+
+/// Detaches a link at once; removing its pin alone would do so a little later.
+pub(crate) fn detach(link: &OwnedFd) -> io::Result<()> {
+    bpf(BPF_LINK_DETACH, &mut LinkDetach { link: raw(link.as_fd()) }).map(drop)
+}
+
+/// What a link is on, and what it runs.
+pub(crate) fn link_info(link: &OwnedFd) -> io::Result<LinkInfo> {
+    let mut info = LinkInfo::default();
+    let len = u32::try_from(std::mem::size_of::<LinkInfo>()).map_err(io::Error::other)?;
+    let mut attributes = InfoByFd { fd: raw(link.as_fd()), len, info: std::ptr::from_mut(&mut info) as u64 };
+    bpf(BPF_OBJ_GET_INFO_BY_FD, &mut attributes)?;
+    Ok(info)
+}
+
+/// The clock that the program compares with: runs on through a suspend.
+pub(crate) fn boot_clock() -> io::Result<Duration> {
+    Ok(Duration::from(clock_gettime(ClockId::CLOCK_BOOTTIME)?))
+}

@@ -1,0 +1,30 @@
+//! The shipped object: one program, in two sections.
+//!
+//! `xdp.frags` lets frames of several buffers (jumbo frames) pass a native
+//! program, from Linux 5.18; older kernels refuse the flag and get the other.
+
+#![cfg_attr(target_arch = "bpf", no_std, no_main)]
+
+#[cfg(target_arch = "bpf")]
+mod programs {
+    use aya_ebpf::macros::xdp;
+    use aya_ebpf::programs::XdpContext;
+
+    #[xdp(frags)]
+    fn clarion_frags(context: XdpContext) -> u32 {
+        clarion_ebpf::kernel::run(context.ctx)
+    }
+
+    #[xdp]
+    fn clarion(context: XdpContext) -> u32 {
+        clarion_ebpf::kernel::run(context.ctx)
+    }
+
+    // No helper that is used is for GPL programs only.
+    #[unsafe(link_section = "license")]
+    #[unsafe(no_mangle)]
+    static LICENSE: [u8; 11] = *b"Apache-2.0\0";
+}
+
+#[cfg(not(target_arch = "bpf"))]
+fn main() {}

@@ -1,0 +1,81 @@
+//! What the protocol code sees of the world: a frame, and the tables.
+
+use bytemuck::Pod;
+use clarion_abi::{Control, Filter, KeyV4, KeyV6, STATE_ANSWER, STATE_SILENCE, Slot};
+
+/// A frame, from its Ethernet header to its end. Views are structures of byte
+/// arrays: nothing in a packet is aligned.
+pub trait Frame {
+    /// The bytes from offset `at` as a `T`; `None` where the frame is shorter.
+    fn view<T: Pod>(&self, at: usize) -> Option<&T>;
+    /// The same, to be written.
+    fn view_mut<T: Pod>(&mut self, at: usize) -> Option<&mut T>;
+    /// Length in bytes.
+    fn len(&self) -> usize;
+    /// Cuts or lengthens the end; new bytes are anything. `false`: nothing has
+    /// changed, the driver has no room.
+    fn resize(&mut self, len: usize) -> bool;
+}
+
+/// The maps, the clock and the interface.
+pub trait Tables {
+    /// Index of the interface that the frame came in on.
+    fn ifindex(&self) -> u32;
+    /// The filter in front of the maps; `None` looks everything up.
+    fn filter(&self) -> Option<&Filter>;
+    /// An IPv4 address.
+    fn v4(&self, key: &KeyV4) -> Option<Slot>;
+    /// An IPv6 address.
+    fn v6(&self, key: &KeyV6) -> Option<Slot>;
+    /// Heartbeat and grace.
+    fn control(&self) -> Control;
+    /// Nanoseconds of the boot clock.
+    fn now(&self) -> u64;
+    /// One more frame was answered for the address with this counter.
+    fn answered(&self, counter: u32);
+    /// A foreign station claimed the address with this counter.
+    fn conflict(&self, counter: u32, mac: [u8; 6], now: u64);
+}
+
+/// What an address's entry amounts to now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// Answer it.
+    Answer,
+    /// Drop requests for it.
+    Silence,
+    /// Its deadline is over: as `Silence`, but counted apart.
+    Fenced,
+    /// The agent has been away for too long: the node is as if without Clarion.
+    Stale,
+}
+
+/// Judges an entry at boot-clock time `now`.
+#[inline(always)]
+pub(crate) fn standing<T: Tables>(tables: &T, slot: &Slot, now: u64) -> Standing {
+    let control = tables.control();
+    // A heartbeat in the future is another CPU's, nanoseconds ahead.
+    if control.heartbeat == 0 || now.saturating_sub(control.heartbeat) > control.grace {
+        return Standing::Stale;
+    }
+    match slot.state {
+        STATE_ANSWER if slot.deadline != 0 && now >= slot.deadline => Standing::Fenced,
+        STATE_ANSWER => Standing::Answer,
+        STATE_SILENCE => Standing::Silence,
+        // No agent of this ABI writes another state; leave the frame alone.
+        _ => Standing::Stale,
+    }
+}
+
+/// Whether a MAC can be a station's: not of a group, not zero.
+#[inline(always)]
+pub(crate) fn is_station(mac: [u8; 6]) -> bool {
+    mac[0] & 1 == 0 && mac != [0; 6]
+}
+
+/// Whether a frame to this Ethernet destination concerns the station `own`:
+/// group addresses do, another station's (seen in promiscuous mode) do not.
+#[inline(always)]
+pub(crate) fn reaches(destination: [u8; 6], own: [u8; 6]) -> bool {
+    destination[0] & 1 == 1 || destination == own
+}

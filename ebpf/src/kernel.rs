@@ -1,0 +1,181 @@
+//! The XDP side of [`Frame`] and [`Tables`]: raw packets, maps, helpers, and the
+//! one exit. All `unsafe` of the program is here.
+
+use core::arch::asm;
+use core::mem::size_of;
+
+use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_PASS, XDP_TX};
+use aya_ebpf::bindings::xdp_md;
+use aya_ebpf::helpers::{bpf_ktime_get_boot_ns, bpf_xdp_adjust_tail};
+use aya_ebpf::macros::map;
+use aya_ebpf::maps::{Array, HashMap, PerCpuArray};
+use bytemuck::Pod;
+use clarion_abi::{
+    Conflict, Control, Filter, KeyV4, KeyV6, MAX_ADDRESSES, MAX_COUNTED, OUTCOMES, Slot, Verdict,
+};
+
+use crate::frame::{Frame, Tables};
+
+// Maps of addresses allocate as they fill: an element that was replaced is not
+// reused while a program may still read it, and 65,536 idle ones cost nothing.
+const NO_PREALLOC: u32 = 1;
+
+#[map(name = "CLARION_V4")]
+static V4: HashMap<KeyV4, Slot> = HashMap::with_max_entries(MAX_ADDRESSES, NO_PREALLOC);
+#[map(name = "CLARION_V6")]
+static V6: HashMap<KeyV6, Slot> = HashMap::with_max_entries(MAX_ADDRESSES, NO_PREALLOC);
+#[map(name = "CLARION_CTL")]
+static CONTROL: Array<Control> = Array::with_max_entries(1, 0);
+#[map(name = "CLARION_FILTER")]
+static FILTER: Array<Filter> = Array::with_max_entries(1, 0);
+#[map(name = "CLARION_OUT")]
+static COUNTS: PerCpuArray<u64> = PerCpuArray::with_max_entries(OUTCOMES.len() as u32, 0);
+#[map(name = "CLARION_ANS")]
+static ANSWERS: PerCpuArray<u64> = PerCpuArray::with_max_entries(MAX_COUNTED, 0);
+#[map(name = "CLARION_CNF")]
+static CONFLICTS: Array<Conflict> = Array::with_max_entries(MAX_COUNTED, 0);
+
+/// A frame in the driver's buffer. The bounds are read from the context anew at
+/// each view: `resize` moves them, and the verifier wants fresh ones after it.
+struct XdpFrame {
+    context: *mut xdp_md,
+}
+
+impl XdpFrame {
+    /// The one place that makes packet pointers: an offset and a size become a
+    /// pointer only after a comparison with the frame's end.
+    #[inline(always)]
+    fn pointer<T>(&self, at: usize) -> Option<*mut T> {
+        // SAFETY: the kernel hands the program a valid context.
+        let (start, end) = unsafe { ((*self.context).data as usize, (*self.context).data_end as usize) };
+        if start + at + size_of::<T>() > end {
+            return None;
+        }
+        Some((start + at) as *mut T)
+    }
+}
+
+impl Frame for XdpFrame {
+    #[inline(always)]
+    fn view<T: Pod>(&self, at: usize) -> Option<&T> {
+        const { assert!(align_of::<T>() == 1) };
+        // SAFETY: in bounds, of alignment 1, any bytes are a `T`; the frame is
+        // this CPU's alone, and `&self` keeps writers away.
+        self.pointer(at).map(|pointer| unsafe { &*pointer })
+    }
+
+    #[inline(always)]
+    fn view_mut<T: Pod>(&mut self, at: usize) -> Option<&mut T> {
+        const { assert!(align_of::<T>() == 1) };
+        // SAFETY: as above, and `&mut self` keeps every other view away.
+        self.pointer(at).map(|pointer| unsafe { &mut *pointer })
+    }
+
+    #[inline(always)]
+    fn len(&self) -> usize {
+        // SAFETY: the kernel hands the program a valid context.
+        unsafe { ((*self.context).data_end as usize).wrapping_sub((*self.context).data as usize) }
+    }
+
+    #[inline(always)]
+    fn resize(&mut self, len: usize) -> bool {
+        let delta = (len as i32).wrapping_sub(self.len() as i32);
+        // SAFETY: a helper call on a valid context; no view outlives `&mut self`.
+        unsafe { bpf_xdp_adjust_tail(self.context, delta) == 0 }
+    }
+}
+
+struct Maps {
+    context: *mut xdp_md,
+}
+
+impl Tables for Maps {
+    #[inline(always)]
+    fn ifindex(&self) -> u32 {
+        // SAFETY: the kernel hands the program a valid context.
+        unsafe { (*self.context).ingress_ifindex }
+    }
+
+    #[inline(always)]
+    fn filter(&self) -> Option<&Filter> {
+        FILTER.get(0)
+    }
+
+    #[inline(always)]
+    fn v4(&self, key: &KeyV4) -> Option<Slot> {
+        // SAFETY: a copy is taken; a value is never changed in place, and its
+        // memory is not reused while this program runs.
+        V4.get_ptr(key).map(|slot| unsafe { *slot })
+    }
+
+    #[inline(always)]
+    fn v6(&self, key: &KeyV6) -> Option<Slot> {
+        // SAFETY: as above.
+        V6.get_ptr(key).map(|slot| unsafe { *slot })
+    }
+
+    #[inline(always)]
+    fn control(&self) -> Control {
+        // Without one nothing lives. User space writes both words while they are
+        // read here: each is aligned and copied whole.
+        CONTROL.get(0).copied().unwrap_or(Control { heartbeat: 0, grace: 0 })
+    }
+
+    #[inline(always)]
+    fn now(&self) -> u64 {
+        // SAFETY: a helper without arguments.
+        unsafe { bpf_ktime_get_boot_ns() }
+    }
+
+    #[inline(always)]
+    fn answered(&self, counter: u32) {
+        increment(&ANSWERS, counter);
+    }
+
+    #[inline(always)]
+    fn conflict(&self, counter: u32, mac: [u8; 6], now: u64) {
+        let [a, b, c, d, e, f] = mac;
+        if let Some(record) = CONFLICTS.get_ptr_mut(counter) {
+            // SAFETY: the pointer is to a map's value, 8-byte aligned. Other CPUs
+            // and user space race for it: words are stored whole, and the count
+            // is added atomically.
+            unsafe {
+                (&raw mut (*record).mac)
+                    .cast::<u64>()
+                    .write_volatile(u64::from_ne_bytes([a, b, c, d, e, f, 0, 0]));
+                (&raw mut (*record).last).write_volatile(now);
+                // `AtomicU64` has no addition on this target; kernels always had.
+                asm!("lock *(u64 *)({0} + 0) += {1}", in(reg) &raw mut (*record).count, in(reg) 1_u64);
+            }
+        }
+    }
+}
+
+#[inline(always)]
+fn increment(counters: &PerCpuArray<u64>, index: u32) {
+    if let Some(counter) = counters.get_ptr_mut(index) {
+        // SAFETY: this CPU's own value, and XDP does not interrupt itself.
+        unsafe { *counter += 1 };
+    }
+}
+
+/// Runs the program on a frame: the one exit that maps an outcome to a verdict
+/// and to its counter.
+#[inline(always)]
+pub fn run(context: *mut xdp_md) -> u32 {
+    let Some(outcome) = crate::handle(&mut XdpFrame { context }, &Maps { context }) else {
+        return XDP_PASS;
+    };
+    increment(&COUNTS, outcome as u32);
+    match outcome.verdict() {
+        Verdict::Pass => XDP_PASS,
+        Verdict::Drop => XDP_DROP,
+        Verdict::Answer => XDP_TX,
+    }
+}
+
+/// Never runs: there is nothing to unwind, and the verifier would refuse it.
+#[panic_handler]
+fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
+    loop {}
+}

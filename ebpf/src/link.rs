@@ -1,0 +1,67 @@
+//! Ethernet and one VLAN tag: decides in a few instructions what leaves at once.
+//!
+//! One tag, 802.1Q or 802.1ad, is read; its id is part of an address's key. A
+//! frame with two tags passes: a key has one id, and a provider's double-tagged
+//! frames do not end at a node. The tag's priority stays in the answer.
+
+use bytemuck::{Pod, Zeroable};
+use clarion_abi::Outcome;
+
+use crate::frame::{Frame, Tables};
+use crate::{arp, ndp};
+
+/// An Ethernet header without tags.
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+pub(crate) struct Ethernet {
+    pub(crate) destination: [u8; 6],
+    pub(crate) source: [u8; 6],
+    pub(crate) ether_type: [u8; 2],
+}
+
+/// What follows an Ethernet type that announces a tag.
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+struct Tag {
+    control: [u8; 2],
+    ether_type: [u8; 2],
+}
+
+/// Length of the header without and with a tag: where the payload begins.
+const UNTAGGED: usize = 14;
+const TAGGED: usize = 18;
+
+const ARP: u16 = 0x0806_u16.to_be();
+const IPV6: u16 = 0x86dd_u16.to_be();
+const VLAN: u16 = 0x8100_u16.to_be();
+const PROVIDER_VLAN: u16 = 0x88a8_u16.to_be();
+
+/// Does all that there is to do with a frame. `None`: neither ARP nor neighbour
+/// discovery; it passes, uncounted. The frame is changed only where the outcome's
+/// verdict is to answer.
+#[inline(always)]
+pub fn handle<F: Frame, T: Tables>(frame: &mut F, tables: &T) -> Option<Outcome> {
+    let ether_type = u16::from_ne_bytes(frame.view::<Ethernet>(0)?.ether_type);
+    if ether_type == ARP {
+        Some(arp::handle::<_, _, UNTAGGED>(frame, tables, 0))
+    } else if ether_type == IPV6 {
+        ndp::handle::<_, _, UNTAGGED>(frame, tables, 0)
+    } else if ether_type == VLAN || ether_type == PROVIDER_VLAN {
+        tagged(frame, tables)
+    } else {
+        None
+    }
+}
+
+#[inline(always)]
+fn tagged<F: Frame, T: Tables>(frame: &mut F, tables: &T) -> Option<Outcome> {
+    let tag = *frame.view::<Tag>(UNTAGGED)?;
+    // Priority (3 bits) and drop eligibility (1 bit) are above the id. Id 0 only
+    // carries a priority: the frame is of no VLAN (802.1Q §9.6).
+    let vlan = u16::from_be_bytes(tag.control) & 0x0fff;
+    match u16::from_ne_bytes(tag.ether_type) {
+        ARP => Some(arp::handle::<_, _, TAGGED>(frame, tables, vlan)),
+        IPV6 => ndp::handle::<_, _, TAGGED>(frame, tables, vlan),
+        _ => None,
+    }
+}

@@ -1,0 +1,396 @@
+//! Neighbour discovery for owned addresses (RFC 4861, RFC 4862 §5.4).
+//!
+//! Solicitations are checked in full (§7.1.1) before they are answered, but only
+//! once the filter says that they may concern a managed address: the rest is the
+//! host's to judge. A packet with extension headers before ICMPv6 passes; no host
+//! sends such solicitations, and fragmented ones must be ignored (RFC 6980 §5).
+
+use bytemuck::{Pod, Zeroable};
+use clarion_abi::{KeyV6, MAX_OPTION_UNITS, Outcome, Slot, filter_bit_v6, octets, words};
+
+use crate::frame::{Frame, Standing, Tables, is_station, reaches, standing};
+use crate::link::Ethernet;
+
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+struct Ipv6 {
+    /// Version, traffic class, flow label.
+    first: [u8; 4],
+    payload: [u8; 2],
+    next: u8,
+    hops: u8,
+    source: [u8; 16],
+    destination: [u8; 16],
+}
+
+/// Solicitation and advertisement have one layout (§4.3, §4.4).
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+struct Message {
+    kind: u8,
+    code: u8,
+    checksum: [u8; 2],
+    flags: [u8; 4],
+    target: [u8; 16],
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+struct LinkLayerOption {
+    kind: u8,
+    units: u8,
+    mac: [u8; 6],
+}
+
+/// A whole advertisement with its target link-layer option.
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+struct Answer {
+    ip: Ipv6,
+    message: Message,
+    option: LinkLayerOption,
+}
+
+const ICMPV6: u8 = 58;
+const SOLICITATION: u8 = 135;
+const ADVERTISEMENT: u8 = 136;
+const SOURCE_LINK_LAYER: u8 = 1;
+const TARGET_LINK_LAYER: u8 = 2;
+const SOLICITED: u8 = 0x40;
+const OVERRIDE: u8 = 0x20;
+const HEADER: usize = 40;
+const MESSAGE: usize = 24;
+/// What an answer's IPv6 header announces: message and option.
+const ANSWER: usize = MESSAGE + 8;
+/// An address in words: it is compared and copied whole, never by bytes.
+type Words = [u64; 2];
+
+const UNSPECIFIED: Words = [0; 2];
+const ALL_NODES: Words = words([0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]);
+const ALL_NODES_MAC: [u8; 6] = [0x33, 0x33, 0, 0, 0, 1];
+/// `ff02::1:ff00:0/104` and its mask.
+const SOLICITED_NODE: Words = words([0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0xff, 0, 0, 0]);
+const SOLICITED_NODE_MASK: u64 = u64::from_ne_bytes([0xff, 0xff, 0xff, 0xff, 0xff, 0, 0, 0]);
+
+/// Whether an address is a group's, `ff00::/8`.
+#[inline(always)]
+fn is_group(address: Words) -> bool {
+    const FIRST: u64 = u64::from_ne_bytes([0xff, 0, 0, 0, 0, 0, 0, 0]);
+    address[0] & FIRST == FIRST
+}
+
+#[inline(always)]
+fn is_solicited_node(address: Words) -> bool {
+    address[0] == SOLICITED_NODE[0] && address[1] & SOLICITED_NODE_MASK == SOLICITED_NODE[1]
+}
+
+/// Handles the IPv6 packet at offset `AT`, received on a VLAN (0 = none).
+/// `None`: no neighbour discovery.
+#[inline(always)]
+pub(crate) fn handle<F: Frame, T: Tables, const AT: usize>(
+    frame: &mut F,
+    tables: &T,
+    vlan: u16,
+) -> Option<Outcome> {
+    let ip = frame.view::<Ipv6>(AT)?;
+    if ip.next != ICMPV6 {
+        return None;
+    }
+    let kind = frame.view::<[u8; 1]>(AT + HEADER)?[0];
+    if kind != SOLICITATION && kind != ADVERTISEMENT {
+        return None;
+    }
+    let Some(message) = frame.view::<Message>(AT + HEADER) else { return Some(Outcome::NdpMalformed) };
+    let solicits = kind == SOLICITATION;
+    let (claims, asks) = match tables.filter() {
+        Some(filter) => (
+            solicits && filter.has(filter_bit_v6(words(ip.source))),
+            filter.has(filter_bit_v6(words(message.target))),
+        ),
+        None => (solicits, true),
+    };
+    Some(match (claims || asks, solicits) {
+        (false, true) => Outcome::NdpOther,
+        (false, false) => Outcome::NdpAdvertisement,
+        (true, true) => solicitation::<F, T, AT>(frame, tables, vlan, claims),
+        (true, false) => advertisement::<F, T, AT>(frame, tables, vlan),
+    })
+}
+
+/// What the answer needs of a valid message.
+struct Checked {
+    source: Words,
+    destination: Words,
+    target: Words,
+    ethernet_source: [u8; 6],
+    ethernet_destination: [u8; 6],
+    /// The link-layer address option, zero when there is none.
+    option: [u8; 6],
+}
+
+impl Checked {
+    /// The sender's station: what the option says, else who sent the frame.
+    #[inline(always)]
+    fn station(&self) -> [u8; 6] {
+        if self.option == [0; 6] { self.ethernet_source } else { self.option }
+    }
+}
+
+/// Why a message is not acted upon.
+enum Refusal {
+    /// Against RFC 4861 §7.1.
+    Malformed,
+    /// More options than are read here.
+    Long,
+}
+
+/// The checks that solicitations and advertisements share (RFC 4861 §7.1.1 and
+/// §7.1.2): hop limit, checksum, code, length, target, options.
+#[inline(always)]
+fn check<F: Frame, const AT: usize>(frame: &F, wanted_option: u8) -> Result<Checked, Refusal> {
+    let ethernet = frame.view::<Ethernet>(0).ok_or(Refusal::Malformed)?;
+    let ip = frame.view::<Ipv6>(AT).ok_or(Refusal::Malformed)?;
+    let message = frame.view::<Message>(AT + HEADER).ok_or(Refusal::Malformed)?;
+    let length = usize::from(u16::from_be_bytes(ip.payload));
+    let (source, destination, target) = (words(ip.source), words(ip.destination), words(message.target));
+    if ip.first[0] >> 4 != 6
+        || ip.hops != 255
+        || message.code != 0
+        || length < MESSAGE
+        || length > frame.len().wrapping_sub(AT + HEADER)
+        || !length.is_multiple_of(8)
+        || is_group(target)
+        || is_group(source)
+        || !is_station(ethernet.source)
+    {
+        return Err(Refusal::Malformed);
+    }
+    let units = (length - MESSAGE) / 8;
+    if units > MAX_OPTION_UNITS {
+        return Err(Refusal::Long);
+    }
+    let mut sum = Sum::default();
+    sum.add(source);
+    sum.add(destination);
+    sum.number(length);
+    sum.number(usize::from(ICMPV6));
+    sum.message(message);
+    let option = options::<F, AT>(frame, units, wanted_option, &mut sum).ok_or(Refusal::Malformed)?;
+    if sum.fold() != 0xffff {
+        return Err(Refusal::Malformed);
+    }
+    Ok(Checked {
+        source,
+        destination,
+        target,
+        ethernet_source: ethernet.source,
+        ethernet_destination: ethernet.destination,
+        option,
+    })
+}
+
+/// Sums the options and finds the link-layer address. `None`: an option of length
+/// zero or beyond the end, or an address that is no station's.
+#[inline(always)]
+fn options<F: Frame, const AT: usize>(frame: &F, units: usize, wanted: u8, sum: &mut Sum) -> Option<[u8; 6]> {
+    let mut found = [0; 6];
+    // Units of the present option that are still to come. Options are whole
+    // units, so one pass over units both sums and parses.
+    let mut rest = 0_u8;
+    for unit in 0..MAX_OPTION_UNITS {
+        if unit >= units {
+            break;
+        }
+        let option = frame.view::<LinkLayerOption>(AT + HEADER + MESSAGE + unit * 8)?;
+        sum.unit(option);
+        if rest > 0 {
+            rest -= 1;
+            continue;
+        }
+        if option.units == 0 {
+            return None;
+        }
+        rest = option.units - 1;
+        if option.kind == wanted {
+            // Six bytes fill one unit; a longer one is of another link type.
+            if option.units != 1 || !is_station(option.mac) {
+                return None;
+            }
+            found = option.mac;
+        }
+    }
+    (rest == 0).then_some(found)
+}
+
+#[inline(always)]
+fn solicitation<F: Frame, T: Tables, const AT: usize>(
+    frame: &mut F,
+    tables: &T,
+    vlan: u16,
+    claims: bool,
+) -> Outcome {
+    let checked = match check::<F, AT>(frame, SOURCE_LINK_LAYER) {
+        Ok(checked) => checked,
+        Err(Refusal::Malformed) => return Outcome::NdpMalformed,
+        Err(Refusal::Long) => return Outcome::NdpUnanswerable,
+    };
+    let detects = checked.source == UNSPECIFIED;
+    if detects && (!is_solicited_node(checked.destination) || checked.option != [0; 6]) {
+        return Outcome::NdpMalformed;
+    }
+    if claims && let Some(outcome) = claim(tables, vlan, checked.source, checked.station()) {
+        return outcome;
+    }
+    let Some(slot) = lookup(tables, vlan, checked.target) else { return Outcome::NdpOther };
+    match standing(tables, &slot, tables.now()) {
+        Standing::Stale => return Outcome::Stale,
+        Standing::Silence => return Outcome::NdpSilenced,
+        Standing::Fenced => return Outcome::Fenced,
+        Standing::Answer => {}
+    }
+    let for_us = is_group(checked.destination) || checked.destination == checked.target;
+    if !for_us || !reaches(checked.ethernet_destination, slot.mac) {
+        return Outcome::NdpElsewhere;
+    }
+    if !write::<F, AT>(frame, &checked, &slot, detects) {
+        return Outcome::NdpUnanswerable;
+    }
+    tables.answered(slot.counter);
+    if detects { Outcome::NdpDadAnswered } else { Outcome::NdpAnswered }
+}
+
+#[inline(always)]
+fn advertisement<F: Frame, T: Tables, const AT: usize>(frame: &mut F, tables: &T, vlan: u16) -> Outcome {
+    let checked = match check::<F, AT>(frame, TARGET_LINK_LAYER) {
+        Ok(checked) => checked,
+        Err(Refusal::Malformed) => return Outcome::NdpMalformed,
+        Err(Refusal::Long) => return Outcome::NdpAdvertisement,
+    };
+    // §7.1.2: what is sent to many was solicited by none.
+    let flags = frame.view::<Message>(AT + HEADER).map_or(0, |message| message.flags[0]);
+    if is_group(checked.destination) && flags & SOLICITED != 0 {
+        return Outcome::NdpMalformed;
+    }
+    claim(tables, vlan, checked.target, checked.station()).unwrap_or(Outcome::NdpAdvertisement)
+}
+
+#[inline(always)]
+fn lookup<T: Tables>(tables: &T, vlan: u16, address: Words) -> Option<Slot> {
+    tables.v6(&KeyV6 { ifindex: tables.ifindex(), vlan, pad: 0, address })
+}
+
+/// Whether `mac` claims an answered address that is not its own.
+#[inline(always)]
+fn claim<T: Tables>(tables: &T, vlan: u16, address: Words, mac: [u8; 6]) -> Option<Outcome> {
+    let slot = lookup(tables, vlan, address)?;
+    if slot.mac == mac {
+        return None;
+    }
+    let now = tables.now();
+    match standing(tables, &slot, now) {
+        Standing::Answer => {
+            tables.conflict(slot.counter, mac, now);
+            Some(Outcome::NdpConflict)
+        }
+        Standing::Stale => Some(Outcome::Stale),
+        Standing::Silence | Standing::Fenced => None,
+    }
+}
+
+/// Turns the solicitation into the advertisement (§7.2.4). Who detects duplicates
+/// has no address yet: all nodes are told, unsolicited (RFC 4862 §5.4.3).
+#[inline(always)]
+fn write<F: Frame, const AT: usize>(frame: &mut F, asked: &Checked, slot: &Slot, detects: bool) -> bool {
+    let whole = AT + HEADER + ANSWER;
+    if frame.len() != whole && !frame.resize(whole) {
+        return false;
+    }
+    let (to, to_mac, flags) = if detects {
+        (ALL_NODES, ALL_NODES_MAC, OVERRIDE)
+    } else {
+        (asked.source, asked.station(), SOLICITED | OVERRIDE)
+    };
+    let mut message = Message {
+        kind: ADVERTISEMENT,
+        code: 0,
+        checksum: [0; 2],
+        flags: [flags, 0, 0, 0],
+        target: octets(asked.target),
+    };
+    let option = LinkLayerOption { kind: TARGET_LINK_LAYER, units: 1, mac: slot.mac };
+    let mut sum = Sum::default();
+    sum.add(asked.target);
+    sum.add(to);
+    sum.number(ANSWER);
+    sum.number(usize::from(ICMPV6));
+    sum.message(&message);
+    sum.unit(&option);
+    message.checksum = (!sum.fold()).to_ne_bytes();
+
+    let Some(answer) = frame.view_mut::<Answer>(AT) else { return false };
+    *answer = Answer {
+        ip: Ipv6 {
+            first: [0x60, 0, 0, 0],
+            payload: [0, 32],
+            next: ICMPV6,
+            hops: 255,
+            source: octets(asked.target),
+            destination: octets(to),
+        },
+        message,
+        option,
+    };
+    let Some(ethernet) = frame.view_mut::<Ethernet>(0) else { return false };
+    ethernet.destination = to_mac;
+    ethernet.source = slot.mac;
+    true
+}
+
+/// The Internet checksum (RFC 1071) in the machine's byte order, which §2(B)
+/// there allows: words of 32 bits in 64, folded once at the end.
+#[derive(Default)]
+struct Sum(u64);
+
+impl Sum {
+    #[inline(always)]
+    fn word(&mut self, bytes: [u8; 4]) {
+        self.0 += u64::from(u32::from_ne_bytes(bytes));
+    }
+
+    #[inline(always)]
+    fn add(&mut self, address: Words) {
+        for half in address {
+            self.0 += (half & 0xffff_ffff) + (half >> 32);
+        }
+    }
+
+    /// A number of the pseudo-header (RFC 8200 §8.1), at most 65535.
+    #[inline(always)]
+    fn number(&mut self, number: usize) {
+        self.0 += u64::from((number as u16).to_be());
+    }
+
+    #[inline(always)]
+    fn message(&mut self, message: &Message) {
+        let [low, high] = message.checksum;
+        self.word([message.kind, message.code, low, high]);
+        self.word(message.flags);
+        self.add(words(message.target));
+    }
+
+    #[inline(always)]
+    fn unit(&mut self, option: &LinkLayerOption) {
+        let [a, b, c, d, e, f] = option.mac;
+        self.word([option.kind, option.units, a, b]);
+        self.word([c, d, e, f]);
+    }
+
+    /// The one's complement sum in 16 bits.
+    #[inline(always)]
+    fn fold(&self) -> u16 {
+        let sum = (self.0 & 0xffff_ffff) + (self.0 >> 32);
+        let sum = (sum & 0xffff) + (sum >> 16 & 0xffff) + (sum >> 32);
+        let sum = (sum & 0xffff) + (sum >> 16);
+        ((sum & 0xffff) + (sum >> 16)) as u16
+    }
+}
