@@ -113,7 +113,6 @@ proptest! {
     ) {
         let mut out = AdjRibOut::new(outbound(false));
         let mut model = Model::default();
-        let mut before = Routes::new();
         for (desired, interrupted) in states {
             let desired = Arc::new(desired);
             let budget = if small { 1 } else { BUDGET };
@@ -133,9 +132,7 @@ proptest! {
             prop_assert_eq!(out.announced(), desired.len());
             prop_assert!(drain(&mut out, &desired, budget).is_empty(), "nothing is said twice");
             prop_assert!(drain(&mut out, &Arc::new((*desired).clone()), budget).is_empty(), "equal values are equal");
-            before = (*desired).clone();
         }
-        let _ = before;
     }
 
     #[test]
@@ -213,7 +210,8 @@ fn a_refresh_repeats_its_family_only_and_still_withdraws() {
 fn what_cannot_be_sent_is_withheld_with_its_reason_and_taken_back() {
     let prefix = net("2001:db8:1::/64");
     let routes: Arc<Routes> = Arc::new([(prefix, RouteAttributes::default())].into());
-    let cases: [(&str, Box<dyn Fn(&mut Outbound)>, Withheld); 3] = [
+    type Change = Box<dyn Fn(&mut Outbound)>;
+    let cases: [(&str, Change, Withheld); 3] = [
         (
             "off",
             Box::new(|o| {

@@ -383,7 +383,8 @@ fn faults_in_updates_get_the_class_that_rfc_7606_gives_them() {
     let discard = |code, fault| Ok(Some(WireError::DiscardAttribute { code, fault }));
     let with = |more: &[u8]| [&sound, more].concat();
     use AttributeFault as F;
-    let table: [(&str, Vec<u8>, Result<Option<WireError>, WireError>); 19] = [
+    type Expected = Result<Option<WireError>, WireError>;
+    let table: [(&str, Vec<u8>, Expected); 19] = [
         ("sound", sound.clone(), Ok(None)),
         ("no ORIGIN", [PATH, HOP].concat(), withdraw(1, F::Missing)),
         ("no NEXT_HOP", [ORIGIN, PATH].concat(), withdraw(3, F::Missing)),
