@@ -235,7 +235,7 @@ mod tests {
     use k8s_openapi::jiff::Timestamp;
     use std::sync::Arc;
 
-    fn pool(status: Value) -> Index {
+    fn pool(status: &Value) -> Index {
         let object = json!({
             "apiVersion": "metallb.io/v1beta1", "kind": "IPAddressPool",
             "metadata": {"namespace": "metallb-system", "name": "gold", "uid": "u", "generation": 3},
@@ -261,7 +261,7 @@ mod tests {
 
     #[test]
     fn a_bad_pool_is_told_field_remedy_and_what_stays() {
-        let report = Report::new(&pool(json!(null)), &problem(), &BTreeMap::new());
+        let report = Report::new(&pool(&json!(null)), &problem(), &BTreeMap::new());
         let message = "spec.addresses[0]: invalid CIDR; its last valid version stays in force";
         assert_eq!(report.objects[0].shown, Status::default());
         assert_eq!(
@@ -282,21 +282,20 @@ mod tests {
     fn what_is_shown_already_is_not_wanted_again() {
         let counters = PoolCounters { assigned_v4: 1, available_v4: 255, ..PoolCounters::default() };
         let by_pool = BTreeMap::from([(PoolName::from("gold"), counters)]);
-        let fresh = Report::new(&pool(json!(null)), &Outcome::default(), &by_pool);
+        let fresh = Report::new(&pool(&json!(null)), &Outcome::default(), &by_pool);
         let written = fresh.objects[0].status(&second(0));
-        let after = Report::new(&pool(written), &Outcome::default(), &by_pool);
+        let after = Report::new(&pool(&written), &Outcome::default(), &by_pool);
         assert_eq!(after.objects[0].wanted, after.objects[0].shown);
     }
 
     #[test]
     fn a_condition_keeps_its_time_until_it_turns() {
         let none = BTreeMap::new();
-        let good = Report::new(&pool(json!(null)), &Outcome::default(), &none).objects[0].status(&second(0));
+        let good = Report::new(&pool(&json!(null)), &Outcome::default(), &none).objects[0].status(&second(0));
         let since = |status: &Value| status["conditions"][0]["lastTransitionTime"].clone();
-        let still =
-            Report::new(&pool(good.clone()), &Outcome::default(), &none).objects[0].status(&second(7));
+        let still = Report::new(&pool(&good), &Outcome::default(), &none).objects[0].status(&second(7));
         assert_eq!(since(&still), json!("1970-01-01T00:00:00Z"));
-        let turned = Report::new(&pool(good), &problem(), &none).objects[0].status(&second(7));
+        let turned = Report::new(&pool(&good), &problem(), &none).objects[0].status(&second(7));
         assert_eq!(since(&turned), json!("1970-01-01T00:00:07Z"));
     }
 }

@@ -198,7 +198,7 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn read(spec: serde_json::Value) -> Option<ServiceView> {
+    fn read(spec: &serde_json::Value) -> Option<ServiceView> {
         let object = json!({"metadata": {"namespace": "ns", "name": "x"}, "spec": spec});
         ServiceView::read(&serde_json::from_value(object).unwrap(), None)
     }
@@ -206,7 +206,7 @@ mod tests {
     fn families_of(spec: serde_json::Value) -> Result<Families, FamilyProblem> {
         let mut spec = spec;
         spec["type"] = json!("LoadBalancer");
-        match read(spec).unwrap().role {
+        match read(&spec).unwrap().role {
             Role::Balancer { families, .. } => families,
             Role::Former => panic!("a balancer"),
         }
@@ -257,7 +257,7 @@ mod tests {
         for (theirs, ours, concerns) in table {
             assert_eq!(ServiceView::read(&spec(theirs), ours).is_some(), concerns, "{theirs:?} {ours:?}");
         }
-        assert_eq!(read(json!({"type": "ClusterIP", "clusterIPs": ["10.0.0.1"]})), None);
+        assert_eq!(read(&json!({"type": "ClusterIP", "clusterIPs": ["10.0.0.1"]})), None);
     }
 
     #[test]
@@ -286,7 +286,7 @@ mod tests {
         let backend = |policy: &str| {
             let spec = json!({"type": "LoadBalancer", "clusterIPs": ["10.0.0.1"],
                 "externalTrafficPolicy": policy, "selector": {"b": "2", "a": "1"}});
-            match read(spec).unwrap().role {
+            match read(&spec).unwrap().role {
                 Role::Balancer { claim, .. } => claim.backend.clone(),
                 Role::Former => panic!("a balancer"),
             }

@@ -74,7 +74,7 @@ pub fn start(
     let namespaces = watch(
         Api::<PartialObjectMeta<Namespace>>::all(client.clone()),
         "namespaces",
-        |namespace| namespace.name_any(),
+        ResourceExt::name_any,
         |namespace| Some(Arc::new(Labels::clone(namespace.labels()))),
         Change::Namespace,
         changes.clone(),

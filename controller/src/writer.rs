@@ -31,7 +31,8 @@ pub const FIELD_MANAGER: &str = "clarion-controller";
 pub fn payload(write: &StatusWrite) -> Value {
     let annotation = ServiceAnnotation::IpAllocatedFromPool;
     let mut annotations = Map::new();
-    annotations.insert(annotation.key().to_owned(), json!(write.pool.as_ref().map(|pool| pool.as_str())));
+    annotations
+        .insert(annotation.key().to_owned(), json!(write.pool.as_ref().map(clarion_core::PoolName::as_str)));
     if write.remove_deprecated {
         annotations.insert(annotation.deprecated_key().to_owned(), Value::Null);
     }

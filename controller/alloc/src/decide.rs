@@ -66,6 +66,13 @@ impl Allocator {
                 Standing::Unwanted
             }
             Wish::Addresses { addresses, .. } if *addresses != kept => Standing::Unwanted,
+            // One requested address is not what RequireDualStack needs. PreferDualStack can
+            // live with it, and who turns to it keeps the address that was asked for.
+            Wish::Addresses { addresses, .. }
+                if request.families == Families::Both && !suits(*addresses, request.families) =>
+            {
+                Standing::Unwanted
+            }
             _ => Standing::Keep(grant),
         }
     }
@@ -76,6 +83,10 @@ impl Allocator {
         self.hold(key, grant.addresses, &request.claim);
         if let Wish::Unreadable(why) = &request.wish {
             return Some(Outcome::KeptDespite { grant, why: why.clone() });
+        }
+        if matches!(request.wish, Wish::Addresses { .. }) {
+            // Exactly these were asked for: none is added.
+            return Some(Outcome::Kept(grant));
         }
         let missing = match (request.families, grant.addresses) {
             (Families::One(_), _) | (_, VipSet { v4: Some(_), v6: Some(_) }) => {

@@ -338,7 +338,7 @@ fn run(first: Vec<PoolSpec>, ops: Vec<Op>) -> Result<(), TestCaseError> {
 
 /// More by `PROPTEST_CASES` (`cargo xtask test --long`).
 fn cases() -> u32 {
-    std::env::var("PROPTEST_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(1500)
+    std::env::var("PROPTEST_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(6000)
 }
 
 proptest! {

@@ -308,3 +308,23 @@ fn ranges_that_overlap_never_put_one_address_into_two_pools() {
         "refused: no available IPs"
     );
 }
+
+#[test]
+fn one_requested_address_is_too_little_for_require_and_stays_alone_under_prefer() {
+    let asks = |families| request(families, wish(&["192.0.2.7"]), &["a"]);
+    // (families that the Service turns to, what is said each time)
+    let table = [
+        (PREFER, "kept 192.0.2.7 of a", "kept 192.0.2.7 of a"),
+        (
+            Families::Both,
+            r#"lost 192.0.2.7 (unwanted); refused: requested loadBalancer IP(s) ["192.0.2.7"] does not match the ipFamily of the service"#,
+            r#"refused: requested loadBalancer IP(s) ["192.0.2.7"] does not match the ipFamily of the service"#,
+        ),
+    ];
+    for (families, first, again) in table {
+        let mut allocator = with_pools(&[("a", &["192.0.2.0/24", "2001:db8::/64"])]);
+        allocator.decide(&svc("x"), &asks(V4));
+        assert_eq!(said(&allocator.decide(&svc("x"), &asks(families))), first, "{families:?}");
+        assert_eq!(said(&allocator.decide(&svc("x"), &asks(families))), again, "{families:?}");
+    }
+}
