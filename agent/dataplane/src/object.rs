@@ -47,7 +47,7 @@ impl Loaded {
         }
         let mut ebpf = loader.load(OBJECT).map_err(|error| Error::Object(Box::new(error)))?;
         let loaded = load_program(&mut ebpf)?;
-        let (program, program_id) = adopt_or_pin(&loaded, pins)?;
+        let (program, program_id) = adopt_or_pin(loaded, pins)?;
         Ok(Self { program, program_id, tables: Tables::take(&mut ebpf)? })
     }
 }
@@ -100,11 +100,11 @@ impl Shape {
 }
 
 /// Loads the program for fragmented frames, or the plain one on kernels before 5.18.
-fn load_program(ebpf: &mut Ebpf) -> Result<ProgramInfo, Error> {
+fn load_program(ebpf: &mut Ebpf) -> Result<InKernel, Error> {
     let mut first = None;
     for name in [names::PROGRAM_FRAGS, names::PROGRAM] {
         match load_one(ebpf, name)? {
-            Ok(info) => return Ok(info),
+            Ok(loaded) => return Ok(loaded),
             Err(error) => {
                 tracing::debug!(name, error = %error, "XDP program not loaded");
                 first.get_or_insert(error);
@@ -115,23 +115,31 @@ fn load_program(ebpf: &mut Ebpf) -> Result<ProgramInfo, Error> {
     Err(Error::Program(Box::new(error)))
 }
 
-fn load_one(ebpf: &mut Ebpf, name: &'static str) -> Result<Result<ProgramInfo, ProgramError>, Error> {
+/// A program in the kernel. The descriptor is kept from loading on: to open one by
+/// the program's id (`ProgramInfo::fd`) takes CAP_SYS_ADMIN, which agents lack.
+struct InKernel {
+    info: ProgramInfo,
+    fd: OwnedFd,
+}
+
+fn load_one(ebpf: &mut Ebpf, name: &'static str) -> Result<Result<InKernel, ProgramError>, Error> {
     let program = ebpf.program_mut(name).ok_or(Error::Missing { name })?;
-    let load = |program| -> Result<ProgramInfo, ProgramError> {
+    let load = |program| -> Result<InKernel, ProgramError> {
         let program: &mut Xdp = <&mut Xdp>::try_from(program)?;
         program.load()?;
-        program.info()
+        let fd = program.fd()?.as_fd().try_clone_to_owned().map_err(ProgramError::IOError)?;
+        Ok(InKernel { info: program.info()?, fd })
     };
     Ok(load(program))
 }
 
 /// Keeps the pinned program if it has the same instructions and the same maps, so
 /// that links which run it are current; else pins the new one in its place.
-fn adopt_or_pin(loaded: &ProgramInfo, pins: &Pins) -> Result<(OwnedFd, u32), Error> {
-    let program_error = |error| Error::Program(Box::new(error));
+fn adopt_or_pin(loaded: InKernel, pins: &Pins) -> Result<(OwnedFd, u32), Error> {
+    let InKernel { info, fd } = loaded;
     let path = pins.program();
     if let Ok(pinned) = ProgramInfo::from_pin(&path) {
-        if pinned.tag() == loaded.tag() && same_maps(&pinned, loaded) {
+        if pinned.tag() == info.tag() && same_maps(&pinned, &info) {
             let fd = sys::open_pin(&path).map_err(|source| Error::Pins {
                 operation: "open",
                 path: path.clone(),
@@ -146,14 +154,8 @@ fn adopt_or_pin(loaded: &ProgramInfo, pins: &Pins) -> Result<(OwnedFd, u32), Err
         }
         _ => {}
     }
-    let fd = loaded.fd().map_err(program_error)?;
-    let fd = fd.as_fd().try_clone_to_owned().map_err(|source| Error::Pins {
-        operation: "duplicate",
-        path: path.clone(),
-        source,
-    })?;
     sys::pin(fd.as_fd(), &path).map_err(|source| Error::Pins { operation: "pin", path, source })?;
-    Ok((fd, loaded.id()))
+    Ok((fd, info.id()))
 }
 
 fn same_maps(one: &ProgramInfo, other: &ProgramInfo) -> bool {
