@@ -24,7 +24,7 @@ const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 /// The set-up of a machine's own mounts. `SIGCHLD` is ignored, so the kernel
 /// reaps orphans that fall to this first process.
 const INIT: &str = "set -e; hostname \"$1\"; mount -t sysfs sysfs /sys; mount -t bpf bpf /sys/fs/bpf; \
-    mount -t tmpfs -o mode=755 tmpfs /run; mkdir -p /run/lock; trap '' CHLD; echo ready; exec sleep infinity";
+    mount -t tmpfs -o mode=755 tmpfs /run; mount -t tmpfs tmpfs /var/tmp; mkdir -p /run/lock; trap '' CHLD; echo ready; exec sleep infinity";
 
 /// A machine: switched off it is only a network namespace.
 #[derive(Debug)]
