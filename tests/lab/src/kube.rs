@@ -8,10 +8,13 @@ use crate::tools::{lab_program, manifests};
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 use std::io::{BufRead, BufReader, Write};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
 const TIMEOUT: Duration = Duration::from_secs(20);
+/// The agents' `--health-probe-port`, as the manifests set it.
+const AGENT_HEALTH_PORT: u16 = 17472;
 
 /// kubectl.
 impl Lab {
@@ -194,7 +197,18 @@ impl Lab {
                 && controller["status"]["updatedReplicas"].as_u64() == wanted
                 && agent["status"]["numberReady"].as_u64() >= Some(nodes)
                 && agent["status"]["updatedNumberScheduled"].as_u64() >= Some(nodes);
-            Ok(ready.then_some(()))
+            // The API server believes in the pods of a node that was just switched on until it hears
+            // otherwise: ask the agents themselves, too.
+            Ok((ready && self.agents_ready()).then_some(()))
+        })
+    }
+
+    /// Whether the agent of every node that is on says that it is ready.
+    fn agents_ready(&self) -> bool {
+        let to = SocketAddr::from((Ipv4Addr::LOCALHOST, AGENT_HEALTH_PORT));
+        self.nodes().iter().filter(|n| n.machine().is_on()).all(|node| {
+            let answer = Request::get("/readyz").send_in(node.machine().netns(), to, TIMEOUT);
+            answer.is_ok_and(|answer| answer.status == 200)
         })
     }
 

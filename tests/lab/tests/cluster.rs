@@ -63,7 +63,8 @@ fn a_wait_that_fails_says_what_and_leaves_the_state_of_every_part() {
     assert!(text.starts_with("a miracle: not within"), "{text}");
     let file = text.rsplit(": ").next().expect("names the file").trim();
     let state = std::fs::read_to_string(file).expect("the file is there");
-    for part in ["kube-apiserver", "n1: bpftool net", "r1: show bgp summary", "ip neigh", "kubectl get nodes"] {
+    for part in ["kube-apiserver", "n1: bpftool net", "r1: show bgp summary", "ip neigh", "kubectl get nodes"]
+    {
         assert!(state.contains(part), "{part} is missing in {file}");
     }
     std::fs::remove_file(file).expect("removes");

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use clarion_lab::Lab;
-use comfy_table::{Cell, CellAlignment, Table, presets::UTF8_HORIZONTAL_ONLY};
+use comfy_table::{Cell, CellAlignment, Table, presets::UTF8_BORDERS_ONLY};
 use console::style;
 use serde_json::json;
 use std::time::Duration;
@@ -69,7 +69,7 @@ impl Teller {
     /// All steps once more.
     pub(crate) fn table(&self) {
         let mut table = Table::new();
-        table.load_preset(UTF8_HORIZONTAL_ONLY).set_header(["", "step", "time", ""]);
+        table.load_preset(UTF8_BORDERS_ONLY).set_header(["", "step", "time", ""]);
         for step in &self.steps {
             table.add_row([
                 Cell::new(if step.ok { "✓" } else { "✗" }),
