@@ -11,8 +11,9 @@
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv6Addr};
 
-use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressHeaderFlags};
-use rtnetlink::{AddressMessageBuilder, Handle};
+use netlink_packet_route::AddressFamily;
+use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressMessage};
+use rtnetlink::Handle;
 
 use crate::{Snapshot, Watch};
 
@@ -79,18 +80,11 @@ impl Groups {
         let (result, harmless) = match change {
             GroupChange::Join(index, group) => {
                 let mut request = self.handle.address().add(index, IpAddr::V6(group), 128);
-                // No duplicate address detection for a group.
-                request.message_mut().header.flags = AddressHeaderFlags::Nodad;
-                request
-                    .message_mut()
-                    .attributes
-                    .push(AddressAttribute::Flags(AddressFlags::Mcautojoin | AddressFlags::Nodad));
+                *request.message_mut() = message(index, group);
                 (request.execute().await, EEXIST)
             }
             GroupChange::Leave(index, group) => {
-                let message =
-                    AddressMessageBuilder::<Ipv6Addr>::new().index(index).address(group, 128).build();
-                (self.handle.address().del(message).execute().await, EADDRNOTAVAIL)
+                (self.handle.address().del(message(index, group)).execute().await, EADDRNOTAVAIL)
             }
         };
         match result {
@@ -102,6 +96,21 @@ impl Groups {
             other => other.map_err(|source| GroupError { change, source }),
         }
     }
+}
+
+/// The address as `ip addr add GROUP dev IF autojoin` sends it. The library's own
+/// builder puts groups into IFA_MULTICAST, which the kernel does not take here.
+fn message(index: u32, group: Ipv6Addr) -> AddressMessage {
+    let mut message = AddressMessage::default();
+    message.header.family = AddressFamily::Inet6;
+    message.header.prefix_len = 128;
+    message.header.index = index;
+    // No duplicate address detection for a group.
+    message.attributes = vec![
+        AddressAttribute::Address(IpAddr::V6(group)),
+        AddressAttribute::Flags(AddressFlags::Mcautojoin | AddressFlags::Nodad),
+    ];
+    message
 }
 
 fn is_solicited_node(group: Ipv6Addr) -> bool {
