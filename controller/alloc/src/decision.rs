@@ -1,24 +1,12 @@
 //! Answers and their reasons. The words are those that MetalLB's users search for.
 
-use std::fmt::{self, Write as _};
+use std::fmt;
 use std::net::IpAddr;
 
 use clarion_core::{PoolName, ServiceKey, VipSet};
 
 use crate::request::{Port, WishError};
-
-/// Addresses as Go prints a list with `%q`: `["192.0.2.1" "2001:db8::1"]`.
-#[must_use]
-pub fn quoted(addresses: impl IntoIterator<Item = IpAddr>) -> String {
-    let mut text = String::from("[");
-    for (i, address) in addresses.into_iter().enumerate() {
-        let blank = if i == 0 { "" } else { " " };
-        // Writing to a String cannot fail.
-        let _ = write!(text, "{blank}\"{address}\"");
-    }
-    text.push(']');
-    text
-}
+use crate::text::quoted;
 
 /// What became of a Service: what it lost, and what it has now.
 #[derive(Debug, Clone, PartialEq, Eq)]

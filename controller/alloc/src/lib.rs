@@ -19,8 +19,10 @@ mod decision;
 mod gaps;
 mod pool;
 mod request;
+mod text;
 
 pub use allocator::{Allocator, Holding};
-pub use decision::{Cleared, Decision, Grant, Outcome, Refusal, quoted};
+pub use decision::{Cleared, Decision, Grant, Outcome, Refusal};
 pub use pool::{PoolCounters, PoolSpec};
 pub use request::{Claim, Eligible, Families, Port, Protocol, Request, Wish, WishError};
+pub use text::quoted;

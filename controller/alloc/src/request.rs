@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use clarion_core::{Family, PoolName, VipSet};
 
-use crate::decision::quoted;
+use crate::text::quoted;
 
 /// Everything about a Service that decides its addresses.
 #[derive(Debug, Clone, PartialEq, Eq)]
