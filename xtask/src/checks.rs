@@ -121,9 +121,9 @@ fn clippy(workspace: &Workspace, ui: &Ui) -> Result<Vec<String>> {
         }
     }
     if problems.is_empty() {
-        step.done("no warnings")
+        step.done("no warnings");
     } else {
-        step.failed(&format!("{} problems", problems.len() - 1))
+        step.failed(&format!("{} problems", problems.len() - 1));
     }
     Ok(problems)
 }

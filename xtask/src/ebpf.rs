@@ -16,7 +16,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, bail};
 
 /// The version that set-up installs when there is none.
-pub const BPF_LINKER_VERSION: &str = "0.10.3";
+pub(crate) const BPF_LINKER_VERSION: &str = "0.10.3";
 
 /// Binaries of package clarion-ebpf, and the names of their objects.
 const OBJECTS: [(&str, &str); 3] =
@@ -26,7 +26,7 @@ const TARGET: &str = "bpfel-unknown-none";
 
 /// A compiler that makes BPF objects.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Toolchain {
+pub(crate) enum Toolchain {
     /// rustup's nightly with `rust-src`, which builds `core`.
     Nightly,
     /// The distribution's cargo at this path, with a prebuilt `core`.
@@ -37,7 +37,7 @@ pub enum Toolchain {
 ///
 /// # Errors
 /// Neither `XDG_CACHE_HOME` nor `HOME` is set.
-pub fn tools_dir() -> anyhow::Result<PathBuf> {
+pub(crate) fn tools_dir() -> anyhow::Result<PathBuf> {
     let cache = match env::var_os("XDG_CACHE_HOME").filter(|value| !value.is_empty()) {
         Some(cache) => PathBuf::from(cache),
         None => PathBuf::from(env::var_os("HOME").context("neither XDG_CACHE_HOME nor HOME is set")?)
@@ -47,7 +47,7 @@ pub fn tools_dir() -> anyhow::Result<PathBuf> {
 }
 
 /// The bpf-linker to use: the one on PATH, else the one in the cache.
-pub fn find_bpf_linker() -> Option<PathBuf> {
+pub(crate) fn find_bpf_linker() -> Option<PathBuf> {
     let on_path = env::var_os("PATH").unwrap_or_default();
     env::split_paths(&on_path)
         .map(|dir| dir.join("bpf-linker"))
@@ -56,7 +56,7 @@ pub fn find_bpf_linker() -> Option<PathBuf> {
 }
 
 /// The compiler to use, if there is one.
-pub fn find_toolchain() -> Option<Toolchain> {
+pub(crate) fn find_toolchain() -> Option<Toolchain> {
     let nightly = Command::new("rustup")
         .args(["run", "nightly", "rustc", "--print", "sysroot"])
         .stdin(Stdio::null())
@@ -76,7 +76,7 @@ pub fn find_toolchain() -> Option<Toolchain> {
 ///
 /// # Errors
 /// As [`tools_dir`].
-pub fn install_bpf_linker() -> anyhow::Result<Command> {
+pub(crate) fn install_bpf_linker() -> anyhow::Result<Command> {
     let mut command = Command::new("cargo");
     command
         .args(["install", "bpf-linker", "--version", BPF_LINKER_VERSION, "--locked", "--root"])
@@ -89,7 +89,7 @@ pub fn install_bpf_linker() -> anyhow::Result<Command> {
 ///
 /// # Errors
 /// No toolchain, no linker (the message has the commands), or the compiler failed.
-pub fn build(root: &Path, verbose: bool) -> anyhow::Result<PathBuf> {
+pub(crate) fn build(root: &Path, verbose: bool) -> anyhow::Result<PathBuf> {
     let Some(toolchain) = find_toolchain() else {
         bail!(
             "no compiler for BPF: install rustup's (rustup toolchain install nightly --component rust-src) \

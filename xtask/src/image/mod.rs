@@ -2,7 +2,9 @@
 //!
 //! The image is one layer of the two static binaries: there is nothing to run at
 //! build time, so no builder is needed. It is reproducible: no times, no users,
-//! sorted names. `manifests/` names it `clarion:dev`.
+//! sorted names. `manifests/` names it `clarion:dev`. The stripped binaries are
+//! left beside it, as the context of `manifests/Containerfile`, which makes the
+//! same image with a builder.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -38,7 +40,7 @@ pub(crate) fn command(workspace: &Workspace, ui: &Ui, output: Option<PathBuf>) -
     let step = ui.step("image", NAME);
     let mut files = Vec::new();
     for name in BINARIES {
-        files.push((name.to_owned(), stripped(&workspace.bin.join(name))?));
+        files.push((name.to_owned(), stripped(&workspace.bin.join(name), &folder.join(name))?));
     }
     let archive = archive(&files)?;
     fs::write(&output, &archive).with_context(|| format!("{} cannot be written", output.display()))?;
@@ -47,18 +49,14 @@ pub(crate) fn command(workspace: &Workspace, ui: &Ui, output: Option<PathBuf>) -
     Ok(())
 }
 
-/// A binary without debug information; it stays whole in `target/`.
-fn stripped(binary: &Path) -> Result<Vec<u8>> {
+/// Writes a binary without debug information and returns it; the one in the
+/// build's folder stays whole.
+fn stripped(binary: &Path, to: &Path) -> Result<Vec<u8>> {
     let strip = which("strip").context("strip is missing: install binutils, which a linker needs anyway")?;
-    let file = tempfile::NamedTempFile::new().context("no temporary file can be made")?;
-    let done = Command::new(strip)
-        .arg("-o")
-        .arg(file.path())
-        .arg(binary)
-        .status()
-        .context("strip cannot be started")?;
+    let done =
+        Command::new(strip).arg("-o").arg(to).arg(binary).status().context("strip cannot be started")?;
     ensure!(done.success(), "strip {}: {done}", binary.display());
-    fs::read(file.path()).context("what strip wrote cannot be read")
+    fs::read(to).with_context(|| format!("{} cannot be read", to.display()))
 }
 
 /// The archive of a single-layer image with these executables.
@@ -74,12 +72,15 @@ fn archive(files: &[(String, Vec<u8>)]) -> Result<Vec<u8>> {
         "aarch64" => "arm64",
         other => other,
     };
-    // No user and no entrypoint: the manifests name the command, and the
-    // capabilities that they grant need root inside the container.
+    // As manifests/Containerfile says it.
     let config = serde_json::to_vec(&json!({
         "architecture": architecture,
         "os": "linux",
-        "config": { "Labels": { "org.opencontainers.image.title": "clarion" } },
+        "config": {
+            "User": "65534:65534",
+            "Cmd": ["/clarion-controller", "--help"],
+            "Labels": { "org.opencontainers.image.title": "Clarion" },
+        },
         "rootfs": { "type": "layers", "diff_ids": [format!("sha256:{digest}")] },
         "history": [{ "created_by": "cargo xtask image" }],
     }))?;

@@ -56,9 +56,9 @@ pub(super) fn run(workspace: &Workspace, ui: &Ui, log: &Path, budget: Duration) 
         }
     }
     if trouble.is_empty() {
-        step.done("all passed")
+        step.done("all passed");
     } else {
-        step.failed("see the log")
+        step.failed("see the log");
     }
     Ok((counts, trouble))
 }

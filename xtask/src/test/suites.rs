@@ -165,9 +165,9 @@ fn executables(
         }
     }
     if troubles.is_empty() {
-        step.done("all passed")
+        step.done("all passed");
     } else {
-        step.failed(&format!("log: {}", workspace.show(log)))
+        step.failed(&format!("log: {}", workspace.show(log)));
     }
     Ok((sum, troubles.join("\n")))
 }

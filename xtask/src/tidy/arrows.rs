@@ -47,6 +47,7 @@ const TESTS: &[&str] = &["clarion-lab", "clarion-prog-tests", "clarion-e2e", "cl
 /// Crates that only some rooms may name, and why. Test rooms are free.
 const RESERVED: &[(&str, &[&str], &str)] = &[
     ("aya", &["clarion-dataplane", "clarion-abi"], "agent/dataplane is the only room with aya"),
+    ("aya-obj", &["clarion-dataplane"], "agent/dataplane is the only room with aya"),
     ("aya-ebpf", &["clarion-ebpf"], "only the program itself runs in the kernel"),
     ("rtnetlink", &["clarion-netlink"], "agent/netlink is the only room with netlink"),
     ("netlink-packet-route", &["clarion-netlink"], "agent/netlink is the only room with netlink"),
