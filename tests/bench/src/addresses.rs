@@ -11,11 +11,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 use clarion_e2e::look;
-use clarion_lab::Lab;
 use clarion_lab::prober::Prober;
-use serde_json::json;
 
-use crate::cluster::{self, DEADLINE, FOREIGN_CLASS, Watch, ms};
+use crate::cluster::{Cluster, DEADLINE, ms};
 use crate::{Bar, Row, Rows};
 
 /// Turns of each.
@@ -28,19 +26,16 @@ const WARM_UP: usize = 5;
 /// answer, short against what is measured.
 const ASK: Duration = Duration::from_millis(2);
 
-/// The address that the rival writes; nobody answers for it.
-const FOREIGN_ADDRESS: &str = "192.0.2.1";
-
 /// Measures.
 ///
 /// # Errors
 /// When something does not come in time.
-pub fn run(lab: &Lab, rows: &mut Rows) -> Result<()> {
-    let prober = look::prober(lab)?;
+pub fn run(cluster: &Cluster, rows: &mut Rows) -> Result<()> {
+    let prober = look::prober(&cluster.lab)?;
     let (mut address, mut answer, mut bare) = (Vec::new(), Vec::new(), Vec::new());
     for turn in 0..WARM_UP + RUNS {
-        let rival = bare_client(lab, &format!("bare-{turn}"))?;
-        let (to_address, to_answer) = ours(lab, &prober, &format!("ours-{turn}"))?;
+        let rival = cluster.bare_client(&format!("bare-{turn}"))?;
+        let (to_address, to_answer) = ours(cluster, &prober, &format!("ours-{turn}"))?;
         if turn >= WARM_UP {
             bare.push(ms(rival));
             address.push(ms(to_address));
@@ -57,10 +52,10 @@ pub fn run(lab: &Lab, rows: &mut Rows) -> Result<()> {
 }
 
 /// Times from the request to the address in a watch and to the first answer.
-fn ours(lab: &Lab, prober: &Prober, name: &str) -> Result<(Duration, Duration)> {
-    let (address, to_address, begin) = cluster::create(lab, name)?;
+fn ours(cluster: &Cluster, prober: &Prober, name: &str) -> Result<(Duration, Duration)> {
+    let (address, to_address, begin) = cluster.create(name)?;
     let answered = first_answer(prober, address, begin)?;
-    cluster::delete(lab, prober, name, address)?;
+    cluster.delete(prober, name, address)?;
     Ok((to_address, answered))
 }
 
@@ -75,18 +70,4 @@ pub fn first_answer(prober: &Prober, address: IpAddr, begin: Instant) -> Result<
         }
     }
     bail!("nobody answered for {address} within {} s", DEADLINE.as_secs())
-}
-
-/// What the API server alone takes for the same writes.
-fn bare_client(lab: &Lab, name: &str) -> Result<Duration> {
-    let body = cluster::service(name, Some(FOREIGN_CLASS));
-    let mut watch = Watch::open(lab, name)?;
-    let begin = Instant::now();
-    let mut created = lab.send("POST", &cluster::services(), &body)?;
-    created["status"] = json!({ "loadBalancer": { "ingress": [{ "ip": FOREIGN_ADDRESS }] } });
-    lab.send("PUT", &format!("{}/status", look::service_path(name)), &created)?;
-    watch.address()?;
-    let took = begin.elapsed();
-    lab.send("DELETE", &look::service_path(name), &json!({}))?;
-    Ok(took)
 }

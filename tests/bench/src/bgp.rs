@@ -4,10 +4,9 @@ use std::time::Instant;
 
 use anyhow::{Result, bail};
 use clarion_e2e::look;
-use clarion_lab::Lab;
 use serde_json::json;
 
-use crate::cluster::{self, DEADLINE, ms};
+use crate::cluster::{Cluster, DEADLINE, ms};
 use crate::{Row, Rows};
 
 /// Services, one after the other.
@@ -17,12 +16,13 @@ const RUNS: usize = 20;
 ///
 /// # Errors
 /// When a route does not come or go in time.
-pub fn run(lab: &Lab, rows: &mut Rows) -> Result<()> {
+pub fn run(cluster: &Cluster, rows: &mut Rows) -> Result<()> {
+    let lab = &cluster.lab;
     let router = lab.router(1)?;
     let (mut announced, mut withdrawn) = (Vec::new(), Vec::new());
     for turn in 0..RUNS {
         let name = format!("route-{turn}");
-        let (address, _, begin) = cluster::create(lab, &name)?;
+        let (address, _, begin) = cluster.create(&name)?;
         let wait = |since: Instant, wanted: bool| -> Result<f64> {
             loop {
                 if router.next_hops(address)?.is_empty() != wanted {

@@ -8,7 +8,8 @@ use anyhow::{Context, Result};
 use clap::{Parser, ValueEnum};
 use comfy_table::{Attribute, Cell, CellAlignment, Color, ContentArrangement, Table};
 
-use crate::{Row, Rows, addresses, bgp, cluster, layer2, operate};
+use crate::cluster::Cluster;
+use crate::{Row, Rows, addresses, bgp, dataplane, layer2, operate};
 
 /// Measures Clarion in the lab, against rivals of the same run.
 #[derive(Debug, Parser)]
@@ -83,17 +84,17 @@ pub fn main() -> ExitCode {
 /// Runs the groups; one that fails does not keep the others from running.
 fn measure(groups: &[Group], rows: &mut Rows) -> Vec<(&'static str, anyhow::Error)> {
     let mut failed = Vec::new();
-    let mut lab = None;
+    let mut cluster = None;
     for group in groups {
         eprintln!("{}", group.word());
         let begin = Instant::now();
         let before = rows.rows().len();
-        let result = one(*group, &mut lab, rows);
+        let result = one(*group, &mut cluster, rows);
         let count = rows.rows().len() - before;
         eprintln!("  {count} rows in {:.1} s", begin.elapsed().as_secs_f64());
         if let Err(error) = result {
             // What failed may have left the cluster in any state.
-            lab = None;
+            cluster = None;
             failed.push((group.word(), error));
         } else if count == 0 {
             rows.note(format!("{} has no rows yet", group.word()));
@@ -102,20 +103,20 @@ fn measure(groups: &[Group], rows: &mut Rows) -> Vec<(&'static str, anyhow::Erro
     failed
 }
 
-fn one(group: Group, lab: &mut Option<clarion_lab::Lab>, rows: &mut Rows) -> Result<()> {
+fn one(group: Group, cluster: &mut Option<Cluster>, rows: &mut Rows) -> Result<()> {
     if group == Group::Dataplane {
-        return Ok(());
+        return dataplane::run(rows);
     }
-    if lab.is_none() {
-        *lab = Some(cluster::start()?);
-    }
-    let lab = lab.as_mut().context("the lab has just been started")?;
+    let cluster = match cluster {
+        Some(cluster) => cluster,
+        None => cluster.insert(Cluster::start()?),
+    };
     match group {
         Group::Dataplane => Ok(()),
-        Group::Operate => operate::run(lab, rows),
-        Group::Addresses => addresses::run(lab, rows),
-        Group::Bgp => bgp::run(lab, rows),
-        Group::Layer2 => layer2::run(lab, rows),
+        Group::Operate => operate::run(cluster, rows),
+        Group::Addresses => addresses::run(cluster, rows),
+        Group::Bgp => bgp::run(cluster, rows),
+        Group::Layer2 => layer2::run(cluster, rows),
     }
 }
 

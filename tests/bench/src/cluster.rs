@@ -1,122 +1,174 @@
 //! The cluster that the groups measure in, and Services in it.
 //!
-//! The API is spoken to by HTTP from inside the control plane's namespace: what
-//! is timed is the cluster, not kubectl's start. Ours and the rival go the same way.
+//! The API is spoken to by the client library that the product uses, over
+//! connections that stay open: what is timed is the cluster, not a handshake or
+//! kubectl's start. The rival goes the same way, or the comparison would flatter.
 
-use std::io::{BufRead as _, BufReader};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Result, anyhow, bail};
 use clarion_e2e::look;
 use clarion_e2e::objects::WORKLOAD_NAMESPACE;
-use clarion_lab::http::{Body, Request};
 use clarion_lab::prober::Prober;
-use clarion_lab::{Lab, Spec};
-use serde_json::{Value, json};
+use clarion_lab::{Lab, Netns, Spec};
+use futures::TryStreamExt as _;
+use k8s_openapi::api::core::v1::{
+    LoadBalancerIngress, LoadBalancerStatus, Service, ServicePort, ServiceSpec, ServiceStatus,
+};
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use kube::api::{ObjectMeta, PostParams, WatchEvent, WatchParams};
+use kube::config::{Config, KubeConfigOptions, Kubeconfig};
+use kube::{Api, Client};
+use serde_json::json;
+use tokio::runtime::{Builder, Runtime};
 
 /// Until something that takes milliseconds counts as lost.
 pub const DEADLINE: Duration = Duration::from_secs(20);
 
 /// A class that nobody serves: Services for the rival to fill in.
-pub const FOREIGN_CLASS: &str = "bench.example/foreign";
+const FOREIGN_CLASS: &str = "bench.example/foreign";
 
-/// Starts the usual lab (3 nodes, a client, a router) with pool, both
-/// advertisements and three web servers.
-///
-/// # Errors
-/// With the part that did not start.
-pub fn start() -> Result<Lab> {
-    eprintln!("starting the lab");
-    let lab = Lab::start_observed(Spec::cluster(), &mut |step, took| {
-        eprintln!("  {:>6} ms  {step}", took.as_millis());
-    })?;
-    look::apply_base(&lab)?;
-    Ok(lab)
+/// The address that the rival writes (RFC 5737); nobody answers for it.
+const FOREIGN_ADDRESS: &str = "192.0.2.1";
+
+/// A lab with the workload running, and a client of its API.
+pub struct Cluster {
+    /// The lab.
+    pub lab: Lab,
+    // Sockets are made in the thread that drives the runtime, and that thread
+    // has to be in this namespace.
+    netns: Netns,
+    runtime: Runtime,
+    services: Api<Service>,
 }
 
-/// The path of the workload's Services.
-#[must_use]
-pub fn services() -> String {
-    format!("/api/v1/namespaces/{WORKLOAD_NAMESPACE}/services")
-}
-
-/// An IPv4 Service for the web servers, of a class if one is given.
-#[must_use]
-pub fn service(name: &str, class: Option<&str>) -> Value {
-    let mut service = json!({
-        "apiVersion": "v1",
-        "kind": "Service",
-        "metadata": { "name": name },
-        "spec": {
-            "type": "LoadBalancer",
-            "selector": { "app": "web" },
-            "ports": [{ "port": 80, "targetPort": 8080 }],
-        },
-    });
-    if let Some(class) = class {
-        service["spec"]["loadBalancerClass"] = json!(class);
+impl std::fmt::Debug for Cluster {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Cluster").field("lab", &self.lab.id()).finish_non_exhaustive()
     }
-    service
 }
 
-/// An open watch on one Service.
-#[derive(Debug)]
-pub struct Watch {
-    lines: std::io::Lines<BufReader<Body>>,
-}
+impl Cluster {
+    /// Starts the usual lab (3 nodes, a client, a router) with pool, both
+    /// advertisements and three web servers.
+    ///
+    /// # Errors
+    /// With the part that did not start.
+    pub fn start() -> Result<Self> {
+        eprintln!("starting the lab");
+        let lab = Lab::start_observed(Spec::cluster(), &mut |step, took| {
+            eprintln!("  {:>6} ms  {step}", took.as_millis());
+        })?;
+        look::apply_base(&lab)?;
+        let control_plane = lab.control_plane()?;
+        let netns = control_plane.machine().netns().clone();
+        let kubeconfig = Kubeconfig::read_from(control_plane.admin_kubeconfig())?;
+        let runtime = Builder::new_current_thread().enable_all().build()?;
+        let connect = async {
+            let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
+            anyhow::Ok(Client::try_from(config)?)
+        };
+        let client = netns.run(|| runtime.block_on(connect))??;
+        let services = Api::namespaced(client, WORKLOAD_NAMESPACE);
+        Ok(Self { lab, netns, runtime, services })
+    }
 
-impl Watch {
-    /// Opens it and returns once the API server has answered, so that what
-    /// follows is timed without the watch's own start.
+    /// Creates a Service for the web servers and returns its address, the time from
+    /// before the request until a watch showed it, and the instant before the request.
+    ///
+    /// # Errors
+    /// When the API server refuses or no address comes in time.
+    pub fn create(&self, name: &str) -> Result<(IpAddr, Duration, Instant)> {
+        self.timed(name, async {
+            self.services.create(&PostParams::default(), &service(name, None)).await?;
+            Ok(())
+        })
+    }
+
+    /// What a client needs that knows the answer beforehand: it creates a Service of
+    /// a class that nobody serves, writes the status itself, and sees it in a watch.
     ///
     /// # Errors
     /// When the API server refuses.
-    pub fn open(lab: &Lab, name: &str) -> Result<Self> {
-        let path = format!("{}?watch=true&fieldSelector=metadata.name%3D{name}", services());
-        let netns = lab.control_plane()?.machine().netns();
-        let (status, _, body) = Request::get(&path).open(netns, lab.api_address(), DEADLINE)?;
-        ensure!(status == 200, "watch of Service {name}: {status}");
-        Ok(Self { lines: BufReader::new(body).lines() })
+    pub fn bare_client(&self, name: &str) -> Result<Duration> {
+        let (_, took, _) = self.timed(name, async {
+            let post = PostParams::default();
+            let mut created = self.services.create(&post, &service(name, Some(FOREIGN_CLASS))).await?;
+            let ingress = LoadBalancerIngress { ip: Some(FOREIGN_ADDRESS.to_owned()), ..Default::default() };
+            created.status = Some(ServiceStatus {
+                load_balancer: Some(LoadBalancerStatus { ingress: Some(vec![ingress]) }),
+                ..Default::default()
+            });
+            self.services.replace_status(name, &post, &created).await?;
+            Ok(())
+        })?;
+        self.lab.send("DELETE", &look::service_path(name), &json!({}))?;
+        Ok(took)
     }
 
-    /// Reads events until the Service has an address.
+    /// Deletes a Service and waits until nobody answers for its address any more,
+    /// so that the next one may get the same.
     ///
     /// # Errors
-    /// When none comes in time.
-    pub fn address(&mut self) -> Result<IpAddr> {
-        for line in self.lines.by_ref() {
-            let event: Value = serde_json::from_str(&line.context("no address in time")?)?;
-            if let Some(address) = look::ingress(&event["object"]).first() {
-                return Ok(*address);
+    /// When it is not gone in time.
+    pub fn delete(&self, prober: &Prober, name: &str, address: IpAddr) -> Result<()> {
+        self.lab.send("DELETE", &look::service_path(name), &json!({}))?;
+        look::silent(&self.lab, prober, address)
+    }
+
+    /// Opens a watch on a Service, does `work`, and waits for the watch to show an
+    /// address. The watch is answered before the clock starts.
+    fn timed(
+        &self,
+        name: &str,
+        work: impl Future<Output = Result<()>> + Send,
+    ) -> Result<(IpAddr, Duration, Instant)> {
+        let wanted = WatchParams::default().fields(&format!("metadata.name={name}"));
+        let all = async {
+            let mut events = Box::pin(self.services.watch(&wanted, "0").await?);
+            let begin = Instant::now();
+            work.await?;
+            while let Some(event) = events.try_next().await? {
+                let (WatchEvent::Added(service) | WatchEvent::Modified(service)) = event else { continue };
+                if let Some(address) = address(&service) {
+                    return Ok((address, begin.elapsed(), begin));
+                }
             }
-        }
-        bail!("the watch ended before the Service had an address")
+            bail!("the watch ended before Service {name} had an address")
+        };
+        self.netns.run(|| {
+            self.runtime.block_on(async {
+                tokio::time::timeout(DEADLINE, all)
+                    .await
+                    .map_err(|_| anyhow!("Service {name} has no address after {} s", DEADLINE.as_secs()))?
+            })
+        })?
     }
 }
 
-/// Creates a Service and returns its first address with the time from before the
-/// request until a watch showed it, and the instant before the request.
-///
-/// # Errors
-/// When the API server refuses or no address comes in time.
-pub fn create(lab: &Lab, name: &str) -> Result<(IpAddr, Duration, Instant)> {
-    let body = service(name, None);
-    let mut watch = Watch::open(lab, name)?;
-    let begin = Instant::now();
-    lab.send("POST", &services(), &body)?;
-    let address = watch.address()?;
-    Ok((address, begin.elapsed(), begin))
+/// The first address in a Service's status.
+fn address(service: &Service) -> Option<IpAddr> {
+    let ingress = service.status.as_ref()?.load_balancer.as_ref()?.ingress.as_ref()?;
+    ingress.first()?.ip.as_ref()?.parse().ok()
 }
 
-/// Deletes a Service and waits until nobody answers for its address any more, so
-/// that the next one may get the same.
-///
-/// # Errors
-/// When it is not gone in time.
-pub fn delete(lab: &Lab, prober: &Prober, name: &str, address: IpAddr) -> Result<()> {
-    lab.send("DELETE", &look::service_path(name), &json!({}))?;
-    look::silent(lab, prober, address)
+fn service(name: &str, class: Option<&str>) -> Service {
+    Service {
+        metadata: ObjectMeta { name: Some(name.to_owned()), ..Default::default() },
+        spec: Some(ServiceSpec {
+            type_: Some("LoadBalancer".to_owned()),
+            load_balancer_class: class.map(str::to_owned),
+            selector: Some([("app".to_owned(), "web".to_owned())].into()),
+            ports: Some(vec![ServicePort {
+                port: 80,
+                target_port: Some(IntOrString::Int(8080)),
+                ..Default::default()
+            }]),
+            ..Default::default()
+        }),
+        ..Default::default()
+    }
 }
 
 /// Milliseconds.

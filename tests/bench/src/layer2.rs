@@ -7,9 +7,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use clarion_e2e::look;
-use clarion_lab::Lab;
 
-use crate::cluster::{self, DEADLINE, ms};
+use crate::cluster::{Cluster, DEADLINE, ms};
 use crate::{Row, Rows};
 
 /// Power-offs. Each node boots again in between.
@@ -22,16 +21,16 @@ const INTERVAL: Duration = Duration::from_millis(5);
 ///
 /// # Errors
 /// When nobody takes over or the node does not come back.
-pub fn run(lab: &mut Lab, rows: &mut Rows) -> Result<()> {
+pub fn run(cluster: &mut Cluster, rows: &mut Rows) -> Result<()> {
     let mut samples = Vec::new();
     for turn in 0..RUNS {
         let name = format!("failover-{turn}");
-        let (address, _, _) = cluster::create(lab, &name)?;
-        let prober = look::prober(lab)?;
-        let answer = look::answered(lab, &prober, address)?;
-        let owner = look::owner(lab, &answer)?;
-        let watch = look::prober(lab)?.watch(address, INTERVAL);
-        let off = lab.power_off(&owner)?;
+        let (address, _, _) = cluster.create(&name)?;
+        let prober = look::prober(&cluster.lab)?;
+        let answer = look::answered(&cluster.lab, &prober, address)?;
+        let owner = look::owner(&cluster.lab, &answer)?;
+        let watch = look::prober(&cluster.lab)?.watch(address, INTERVAL);
+        let off = cluster.lab.power_off(&owner)?;
         let next = loop {
             if let Some(next) = watch.first_other(off, answer.mac) {
                 break next;
@@ -43,11 +42,11 @@ pub fn run(lab: &mut Lab, rows: &mut Rows) -> Result<()> {
         };
         samples.push(ms(next.at.saturating_duration_since(off)));
         watch.stop()?;
-        lab.power_on(&owner)?;
-        lab.wait_nodes_ready(DEADLINE)?;
-        lab.wait_clarion_ready(DEADLINE).with_context(|| format!("{owner} after its boot"))?;
-        look::wait_deployment(lab, "web", 3)?;
-        cluster::delete(lab, &prober, &name, address)?;
+        cluster.lab.power_on(&owner)?;
+        cluster.lab.wait_nodes_ready(DEADLINE)?;
+        cluster.lab.wait_clarion_ready(DEADLINE).with_context(|| format!("{owner} after its boot"))?;
+        look::wait_deployment(&cluster.lab, "web", 3)?;
+        cluster.delete(&prober, &name, address)?;
     }
     rows.push(Row::new("layer2", "power-off of the owner to the next owner's answer", "ms", &samples));
     Ok(())

@@ -9,6 +9,7 @@ pub mod addresses;
 pub mod bgp;
 pub mod cli;
 pub mod cluster;
+pub mod dataplane;
 pub mod layer2;
 pub mod operate;
 pub mod row;

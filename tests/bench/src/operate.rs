@@ -4,16 +4,17 @@ use anyhow::{Context, Result};
 use clarion_e2e::look;
 use clarion_lab::Lab;
 
-use crate::cluster;
+use crate::cluster::Cluster;
 use crate::{Bar, Row, Rows};
 
 /// Measures the resident memory of agents and controllers while one Service is served.
 ///
 /// # Errors
 /// When a process is not found or the Service is not served.
-pub fn run(lab: &Lab, rows: &mut Rows) -> Result<()> {
+pub fn run(cluster: &Cluster, rows: &mut Rows) -> Result<()> {
+    let lab = &cluster.lab;
     let prober = look::prober(lab)?;
-    let (address, _, _) = cluster::create(lab, "memory")?;
+    let (address, _, _) = cluster.create("memory")?;
     look::answered(lab, &prober, address)?;
     look::http(lab, lab.client(1)?, address)?;
     let mut agents = Vec::new();
@@ -25,7 +26,7 @@ pub fn run(lab: &Lab, rows: &mut Rows) -> Result<()> {
     for node in lab.nodes() {
         controllers.extend(resident(lab, node.machine().name(), "clarion-controller")?);
     }
-    cluster::delete(lab, &prober, "memory", address)?;
+    cluster.delete(&prober, "memory", address)?;
     let row = |name, samples: &[f64], bar| Row::new("operate", name, "MB", samples).bar(Bar::AtMost(bar));
     rows.push(row("resident memory of an agent, one Service", &agents, 20.0));
     rows.push(row("resident memory of a controller, one Service", &controllers, 25.0));

@@ -1,0 +1,211 @@
+//! Nanoseconds a frame, by `BPF_PROG_TEST_RUN`, over an empty program.
+//!
+//! The kernel reports whole nanoseconds, so the system call is timed instead and
+//! divided by its repetitions. A frame that is answered is restored before each
+//! repetition by a program that then tail-calls the shipped one; the same with an
+//! empty program behind it is subtracted.
+
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use anyhow::{Context, Result, ensure};
+use aya::Ebpf;
+use aya::maps::{Array, ProgramArray};
+use aya::programs::{TestRun, TestRunOptions, Xdp};
+use clarion_dataplane::{AddressKey, Dataplane, Desired, Entry, Options, Plan};
+use clarion_prog_tests::frames::{ARP, Arp, BROADCAST, IPV6, Neighbor, ethernet, group_mac, tcp, unpadded};
+use clarion_prog_tests::sandbox;
+
+use super::GROUP;
+use crate::row::Versus;
+use crate::{Bar, Row, Rows};
+
+/// Rounds, in each of which every frame has its turn, and repetitions in a turn.
+const ROUNDS: usize = 41;
+const REPEAT: u32 = 200_000;
+
+const OURS: [u8; 6] = [2, 0, 0, 0, 0, 0xaa];
+const ASKER: [u8; 6] = [2, 0, 0, 0, 0, 1];
+const VIP4: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 10);
+const OTHER4: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 99);
+const HOST4: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
+const VIP6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 10);
+const OTHER6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 99);
+const HOST6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1);
+const VLAN: u16 = 100;
+/// Addresses beside the measured ones: a map as a busy node has it.
+const NEIGHBOURS: u16 = 1000;
+
+/// One frame, run by a restoring program or as it is.
+struct Subject {
+    name: &'static str,
+    frame: Vec<u8>,
+    /// The program that restores it; frames that pass need none.
+    restore: Option<&'static str>,
+    bar: f64,
+}
+
+fn subjects() -> Vec<Subject> {
+    let ask = |address| Arp::request((ASKER, HOST4), address).bytes();
+    let solicit = |address| {
+        let packet = Neighbor::solicitation((ASKER, HOST6), address);
+        unpadded(group_mac(packet.destination), ASKER, &[], IPV6, &packet.bytes())
+    };
+    let passes = |name, frame| Subject { name, frame, restore: None, bar: 5.0 };
+    let answered = |name, frame, restore, bar| Subject { name, frame, restore: Some(restore), bar };
+    vec![
+        passes("TCP over IPv4", tcp(false)),
+        passes("TCP over IPv6", tcp(true)),
+        passes("ARP for another host", ethernet(BROADCAST, ASKER, &[], ARP, &ask(OTHER4))),
+        passes("NS for another host", solicit(OTHER6)),
+        answered("ARP answered", ethernet(BROADCAST, ASKER, &[], ARP, &ask(VIP4)), "bench_arp", 60.0),
+        answered(
+            "ARP answered in a VLAN",
+            ethernet(BROADCAST, ASKER, &[(0x8100, VLAN)], ARP, &ask(VIP4)),
+            "bench_vlan_arp",
+            60.0,
+        ),
+        answered("NS answered", solicit(VIP6), "bench_ns", 120.0),
+    ]
+}
+
+pub(super) fn run(rows: &mut Rows) -> Result<()> {
+    let measured = sandbox::enter(|bpffs| {
+        let pin_dir = sandbox::pin_dir(bpffs);
+        let dataplane = prepare(&pin_dir)?;
+        let shipped = pin_dir.join(format!("v{}", clarion_abi::ABI_VERSION)).join("program");
+        let shipped = Xdp::from_pin(&shipped, aya_obj::programs::XdpAttachType::Interface)?;
+        let mut bench = Bench::load()?;
+        let before = dataplane.counters()?.outcomes;
+        let samples = measure(&mut bench, &shipped, &dataplane)?;
+        check_answers(&dataplane.counters()?.outcomes, &before)?;
+        Ok(samples)
+    })?;
+    for (subject, (ours, empty)) in subjects().iter().zip(&measured) {
+        let over: Vec<f64> = ours.iter().zip(empty).map(|(ours, empty)| ours - empty).collect();
+        let name = format!("{}, over an empty program", subject.name);
+        let mut row = Row::new(GROUP, &name, "ns", &over).bar(Bar::AtMost(subject.bar));
+        let rival = Row::new(GROUP, "", "ns", empty);
+        // No ratio: the figure is what comes on top of the rival's.
+        let rival_name =
+            if subject.restore.is_some() { "restoring and an empty program" } else { "empty program" };
+        row.versus = Some(Versus { name: rival_name.to_owned(), p50: rival.p50 });
+        rows.push(row);
+    }
+    Ok(())
+}
+
+fn prepare(pin_dir: &Path) -> Result<Dataplane> {
+    let mut dataplane = Dataplane::open(Options { pin_dir: pin_dir.to_owned(), ..Options::default() })?;
+    let mut addresses = BTreeMap::new();
+    let answer = Entry::Answer { mac: OURS, epoch: 1 };
+    let mut add = |address, vlan| addresses.insert(AddressKey { ifindex: 1, vlan, address }, answer);
+    add(VIP4.into(), 0);
+    add(VIP4.into(), VLAN);
+    add(VIP6.into(), 0);
+    for number in 0..NEIGHBOURS {
+        let [high, low] = number.to_be_bytes();
+        add(Ipv4Addr::new(198, 18, high, low).into(), 0);
+        add(Ipv6Addr::new(0x2001, 0xdb8, 1, 0, 0, 0, 0, number + 1).into(), 0);
+    }
+    let plan = Plan::new(&dataplane.observe()?, &Desired { addresses, ..Desired::default() });
+    let report = dataplane.apply(&plan);
+    ensure!(report.is_ok(), "the plan failed: {report:?}");
+    Ok(dataplane)
+}
+
+/// The restoring programs and the empty one.
+struct Bench {
+    ebpf: Ebpf,
+}
+
+impl Bench {
+    fn load() -> Result<Self> {
+        let dir = std::env::var_os("CLARION_BPF")
+            .context("CLARION_BPF is not set to the directory of BPF objects: use `cargo xtask bench`")?;
+        let path = PathBuf::from(dir).join("bench.o");
+        let mut ebpf = Ebpf::load_file(&path).with_context(|| format!("cannot load {}", path.display()))?;
+        for (_, program) in ebpf.programs_mut() {
+            <&mut Xdp>::try_from(program)?.load()?;
+        }
+        Ok(Self { ebpf })
+    }
+
+    fn program(&self, name: &str) -> Result<&Xdp> {
+        Ok(self.ebpf.program(name).with_context(|| format!("no program {name}"))?.try_into()?)
+    }
+
+    /// Sets the frame that is restored.
+    fn set_frame(&mut self, frame: &[u8]) -> Result<()> {
+        let mut map: Array<_, [u8; 96]> =
+            Array::try_from(self.ebpf.map_mut("BENCH_FRAME").context("no frame")?)?;
+        let mut bytes = [0; 96];
+        let length = frame.len().min(bytes.len());
+        bytes[..length].copy_from_slice(&frame[..length]);
+        Ok(map.set(0, bytes, 0)?)
+    }
+
+    /// Sets the program that runs after the restoring one; `None`: the empty one.
+    fn set_next(&mut self, shipped: Option<&Xdp>) -> Result<()> {
+        let fd = match shipped {
+            Some(shipped) => shipped.fd()?.try_clone()?,
+            None => self.program("bench_empty")?.fd()?.try_clone()?,
+        };
+        let mut map = ProgramArray::try_from(self.ebpf.map_mut("BENCH_NEXT").context("no next program")?)?;
+        Ok(map.set(0, &fd, 0)?)
+    }
+}
+
+type Samples = (Vec<f64>, Vec<f64>);
+
+/// For each subject the nanoseconds of the shipped program, and of the empty one.
+fn measure(bench: &mut Bench, shipped: &Xdp, dataplane: &Dataplane) -> Result<Vec<Samples>> {
+    let subjects = subjects();
+    let mut samples: Vec<Samples> = subjects.iter().map(|_| Samples::default()).collect();
+    for round in 0..=ROUNDS {
+        // The grace is far longer than a round.
+        dataplane.beat()?;
+        for (subject, (ours, empty)) in subjects.iter().zip(&mut samples) {
+            let (with, without) = match subject.restore {
+                None => {
+                    (timed(shipped, &subject.frame)?, timed(bench.program("bench_empty")?, &subject.frame)?)
+                }
+                Some(name) => {
+                    bench.set_frame(&subject.frame)?;
+                    bench.set_next(Some(shipped))?;
+                    let with = timed(bench.program(name)?, &subject.frame)?;
+                    bench.set_next(None)?;
+                    (with, timed(bench.program(name)?, &subject.frame)?)
+                }
+            };
+            // The first round warms caches.
+            if round > 0 {
+                ours.push(with);
+                empty.push(without);
+            }
+        }
+    }
+    Ok(samples)
+}
+
+/// Nanoseconds of one run, over [`REPEAT`] of them.
+fn timed(program: &Xdp, frame: &[u8]) -> Result<f64> {
+    let options = TestRunOptions { data_in: Some(frame), repeat: REPEAT, ..TestRunOptions::default() };
+    let begin = Instant::now();
+    program.test_run(options)?;
+    Ok(begin.elapsed().as_secs_f64() * 1e9 / f64::from(REPEAT))
+}
+
+/// Every repetition must have been what its row says, or the row would lie.
+fn check_answers(after: &BTreeMap<&'static str, u64>, before: &BTreeMap<&'static str, u64>) -> Result<()> {
+    let runs = u64::from(REPEAT) * (ROUNDS as u64 + 1);
+    for (name, wanted) in
+        [("arp_answered", 2 * runs), ("ndp_answered", runs), ("arp_other", runs), ("ndp_other", runs)]
+    {
+        let counted = after[name] - before[name];
+        ensure!(counted == wanted, "{name} was counted {counted} times, not {wanted}");
+    }
+    Ok(())
+}
