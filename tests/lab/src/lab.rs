@@ -193,8 +193,8 @@ impl Lab {
         self.routers.get(index.wrapping_sub(1)).with_context(|| format!("no router r{index} in the lab"))
     }
 
-    /// All processes that the lab started itself; those of pods are children of
-    /// the nodes' kubelets.
+    /// All processes that the lab started itself; those of pods are
+    /// among [`Machine::inhabitants`].
     pub fn processes(&self) -> impl Iterator<Item = &Process> {
         let centre = self.control_plane.iter().flat_map(|cp| cp.processes());
         let nodes = self.nodes.iter().flat_map(Node::processes);

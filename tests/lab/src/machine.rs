@@ -158,12 +158,16 @@ impl Machine {
         crate::netns::run(self.enter(program)?.args(args)).with_context(|| format!("on {}", self.name))
     }
 
+    /// All processes on the machine, those of its containers too.
+    pub fn inhabitants(&self) -> Vec<ProcessId> {
+        self.init().map(ProcessId::inhabitants).unwrap_or_default()
+    }
+
     /// Processes on the machine whose program has this name (`comm`, at most 15
     /// characters are compared).
     pub fn processes(&self, name: &str) -> Vec<ProcessId> {
         let short: String = name.chars().take(15).collect();
-        let all = self.init().map(ProcessId::descendants).unwrap_or_default();
-        all.into_iter().filter(|process| process.name() == short).collect()
+        self.inhabitants().into_iter().filter(|process| process.name() == short).collect()
     }
 
     /// Waits until no process of that name runs on the machine.

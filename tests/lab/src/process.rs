@@ -77,28 +77,35 @@ impl ProcessId {
         String::from_utf8_lossy(&raw).trim_end_matches('\0').replace('\0', " ")
     }
 
-    /// All that descend from this process, itself not among them.
-    pub fn descendants(self) -> Vec<Self> {
+    /// Everything that lives in this process's process namespace or below it,
+    /// itself not among it. `nsenter` is the parent of what it starts, so the
+    /// tree of parents alone does not tell what runs on a machine.
+    pub fn inhabitants(self) -> Vec<Self> {
         let table = table();
-        let mut found = vec![self.pid];
+        let Some(home) = namespace(self.pid) else { return Vec::new() };
+        let mut found: Vec<i32> =
+            table.keys().copied().filter(|pid| namespace(*pid).as_ref() == Some(&home)).collect();
         let mut next = 0;
         while let Some(&parent) = found.get(next) {
-            found.extend(table.iter().filter(|(_, s)| s.parent == parent).map(|(pid, _)| *pid));
+            let children = table.iter().filter(|(pid, s)| s.parent == parent && !found.contains(pid));
+            let children: Vec<i32> = children.map(|(pid, _)| *pid).collect();
+            found.extend(children);
             next += 1;
         }
-        found[1..]
-            .iter()
-            .filter_map(|pid| {
-                let stat = &table[pid];
-                (!matches!(stat.state, 'Z' | 'X')).then_some(Self { pid: *pid, start: stat.start })
-            })
-            .collect()
+        let alive = |pid: i32| table.get(&pid).filter(|s| !matches!(s.state, 'Z' | 'X'));
+        let all = found.into_iter().filter(|pid| *pid != self.pid);
+        all.filter_map(|pid| Some(Self { pid, start: alive(pid)?.start })).collect()
     }
 
     /// The name of its program, at most 15 characters (`comm`).
     pub fn name(self) -> String {
         stat(self.pid).map(|s| s.name).unwrap_or_default()
     }
+}
+
+/// The process namespace that a process lives in, as the kernel names it.
+fn namespace(pid: i32) -> Option<PathBuf> {
+    std::fs::read_link(format!("/proc/{pid}/ns/pid")).ok()
 }
 
 /// All processes by id.
@@ -248,7 +255,7 @@ mod tests {
         let me = ProcessId::of(i32::try_from(std::process::id()).expect("fits")).expect("alive");
         let mut child = std::process::Command::new("sleep").arg("60").spawn().expect("spawns");
         let pid = i32::try_from(child.id()).expect("fits");
-        assert!(me.alive() && me.descendants().iter().any(|p| p.pid == pid));
+        assert!(me.alive() && me.inhabitants().iter().any(|p| p.pid == pid));
         child.kill().expect("kills");
         child.wait().expect("reaps");
     }

@@ -36,6 +36,7 @@ fn restart(lab: &mut Lab) -> Result<()> {
     let held = held.into_iter().collect::<Result<Vec<_>>>()?;
     let before = held.iter().map(|h| h.addresses(2)).collect::<Result<Vec<Vec<IpAddr>>>>()?;
     let old = controllers(lab);
+    ensure!(old.len() == 2, "{} controllers run, want 2", old.len());
     old.iter().for_each(|(_, process)| process.kill());
     lab.wait_until("new controllers", SOON, || {
         let now = controllers(lab);
@@ -68,6 +69,7 @@ fn leader(lab: &mut Lab) -> Result<()> {
         .with_context(|| format!("no pod of holder {old:?}"))?;
     // Paused, not killed: the kubelet would start the same pod again at once, and it may lead again.
     let leading = controllers(lab).into_iter().filter(|(n, _)| n == node).map(|(_, p)| p).collect::<Vec<_>>();
+    ensure!(!leading.is_empty(), "no controller runs on {node}");
     leading.iter().for_each(|p| p.pause());
     let result = lab.wait_until("another leader", Duration::from_secs(60), || {
         Ok(Some(holder(lab)?).filter(|now| !now.is_empty() && *now != old))

@@ -122,7 +122,7 @@ fn nothing_left(_wires: &mut Lab) -> Result<()> {
     let (id, dir) = (lab.id().to_owned(), lab.dir().to_owned());
     let mut processes: Vec<ProcessId> = lab.processes().map(clarion_lab::process::Process::id).collect();
     for node in lab.nodes() {
-        processes.extend(node.machine().init().map(ProcessId::descendants).unwrap_or_default());
+        processes.extend(node.machine().inhabitants());
     }
     lab.stop();
     ensure!(processes.len() > 15, "only {} processes were seen", processes.len());
