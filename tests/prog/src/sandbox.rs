@@ -5,12 +5,13 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::thread;
+use std::sync::mpsc::{Sender, channel};
+use std::thread::{self, JoinHandle};
 
 use anyhow::{Context, bail, ensure};
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
-use nix::unistd::geteuid;
+use nix::unistd::{geteuid, gettid};
 
 /// Runs something in fresh network and mount namespaces, with an empty BPF file
 /// system, whose path it is given. The loopback interface is up; its index is 1.
@@ -76,4 +77,77 @@ pub fn run(program: &str, arguments: &str) -> anyhow::Result<()> {
 #[must_use]
 pub fn pin_dir(bpffs: &Path) -> PathBuf {
     bpffs.join("clarion")
+}
+
+/// Work for the other end's thread.
+type Job = Box<dyn FnOnce() + Send>;
+
+/// A second network namespace, on a thread of its own: the other end of a veth.
+/// It ends with this value.
+#[derive(Debug)]
+pub struct Peer {
+    jobs: Option<Sender<Job>>,
+    thread: Option<JoinHandle<()>>,
+    id: i32,
+}
+
+impl Peer {
+    /// Makes the namespace; its loopback interface is up.
+    ///
+    /// # Errors
+    /// The kernel refuses it.
+    pub fn new() -> anyhow::Result<Self> {
+        let (jobs, work) = channel::<Job>();
+        let (ready, readiness) = channel();
+        let thread = thread::spawn(move || {
+            let made = unshare(CloneFlags::CLONE_NEWNET)
+                .context("cannot make a network namespace")
+                .and_then(|()| ip("link set lo up"))
+                .map(|()| gettid().as_raw());
+            let failed = made.is_err();
+            if ready.send(made).is_err() || failed {
+                return;
+            }
+            work.into_iter().for_each(|job| job());
+        });
+        let id = readiness.recv().context("the peer's thread ended")??;
+        Ok(Self { jobs: Some(jobs), thread: Some(thread), id })
+    }
+
+    /// Makes a veth pair: `near` in the calling thread's namespace, `far` here.
+    /// Both are up.
+    ///
+    /// # Errors
+    /// `ip` failed.
+    pub fn veth(&self, near: &str, far: &str) -> anyhow::Result<()> {
+        ip(&format!("link add {near} type veth peer name {far} netns {}", self.id))?;
+        ip(&format!("link set {near} up"))?;
+        let far = far.to_owned();
+        self.run(move || ip(&format!("link set {far} up")))?
+    }
+
+    /// Runs something in this namespace and waits for it.
+    ///
+    /// # Errors
+    /// It panicked.
+    pub fn run<R: Send + 'static>(&self, work: impl FnOnce() -> R + Send + 'static) -> anyhow::Result<R> {
+        let (done, result) = channel();
+        let job: Job = Box::new(move || {
+            // Nobody waits any more: then nobody misses the result.
+            drop(done.send(work()));
+        });
+        self.jobs.as_ref().context("the peer has ended")?.send(job).ok().context("the peer has ended")?;
+        result.recv().context("the peer's work panicked")
+    }
+}
+
+impl Drop for Peer {
+    fn drop(&mut self) {
+        drop(self.jobs.take());
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            eprintln!("the peer's thread panicked");
+        }
+    }
 }

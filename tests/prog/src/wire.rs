@@ -7,11 +7,10 @@ use anyhow::{Context, bail};
 use nix::net::if_::if_nametoindex;
 use socket2::{Domain, Protocol, SockAddr, SockAddrStorage, Socket, Type};
 
-/// `ETH_P_ALL`, in network order as packet sockets want it.
-const EVERYTHING: u16 = 3_u16.to_be();
 const LONGEST: usize = 2048;
 
-/// A raw socket on one interface.
+/// A raw socket on one interface, for one Ethernet type. It receives what arrives
+/// there, not what is sent.
 #[derive(Debug)]
 pub struct Wire {
     socket: Socket,
@@ -22,11 +21,38 @@ impl Wire {
     ///
     /// # Errors
     /// No such interface, or no right to open packet sockets.
-    pub fn open(interface: &str) -> anyhow::Result<Self> {
-        let socket = Socket::new(Domain::PACKET, Type::RAW, Some(Protocol::from(i32::from(EVERYTHING))))
+    pub fn open(interface: &str, ether_type: u16) -> anyhow::Result<Self> {
+        let protocol = ether_type.to_be();
+        let socket = Socket::new(Domain::PACKET, Type::RAW, Some(Protocol::from(i32::from(protocol))))
             .context("cannot open a packet socket")?;
-        socket.bind(&address(if_index(interface)?)).context("cannot bind a packet socket")?;
+        socket.bind(&address(if_index(interface)?, protocol)).context("cannot bind a packet socket")?;
         Ok(Self { socket })
+    }
+
+    /// Sends a frame and waits for one that `wanted` takes; for measuring, so
+    /// with as few system calls as there can be. Time runs from before sending.
+    ///
+    /// # Errors
+    /// None came within `patience`.
+    pub fn exchange(
+        &self,
+        frame: &[u8],
+        patience: Duration,
+        wanted: impl Fn(&[u8]) -> bool,
+    ) -> anyhow::Result<Duration> {
+        self.socket.set_read_timeout(Some(patience))?;
+        let mut buffer = [0; LONGEST];
+        let begin = Instant::now();
+        (&self.socket).write_all(frame).context("cannot send a frame")?;
+        loop {
+            let length = (&self.socket).read(&mut buffer).context("no answer")?;
+            if wanted(&buffer[..length]) {
+                return Ok(begin.elapsed());
+            }
+            if begin.elapsed() > patience {
+                bail!("no answer within {patience:?}");
+            }
+        }
     }
 
     /// Sends a frame.
@@ -35,6 +61,19 @@ impl Wire {
     /// The interface is down or its queue is full.
     pub fn send(&self, frame: &[u8]) -> anyhow::Result<()> {
         (&self.socket).write_all(frame).context("cannot send a frame")
+    }
+
+    /// Sends a frame if the interface takes it now; `false`: its queue is full and
+    /// the frame never left.
+    ///
+    /// # Errors
+    /// The interface is down.
+    pub fn offer(&self, frame: &[u8]) -> anyhow::Result<bool> {
+        match (&self.socket).write_all(frame) {
+            Ok(()) => Ok(true),
+            Err(error) if error.raw_os_error() == Some(nix::libc::ENOBUFS) => Ok(false),
+            Err(error) => Err(error).context("cannot send a frame"),
+        }
     }
 
     /// The first frame that `wanted` takes, or an error that lists what came instead.
@@ -107,13 +146,13 @@ pub fn mac(interface: &str) -> anyhow::Result<[u8; 6]> {
     Ok(mac)
 }
 
-/// The address of a packet socket: every protocol on one interface.
-fn address(ifindex: u32) -> SockAddr {
+/// The address of a packet socket: a protocol, in network order, on an interface.
+fn address(ifindex: u32, protocol: u16) -> SockAddr {
     let mut storage = SockAddrStorage::zeroed();
     // SAFETY: `sockaddr_ll` fits the storage and any bytes are valid for it.
     let link = unsafe { storage.view_as::<nix::libc::sockaddr_ll>() };
     link.sll_family = nix::libc::AF_PACKET as u16;
-    link.sll_protocol = EVERYTHING;
+    link.sll_protocol = protocol;
     link.sll_ifindex = ifindex.cast_signed();
     let length = size_of::<nix::libc::sockaddr_ll>() as nix::libc::socklen_t;
     // SAFETY: the storage holds a `sockaddr_ll` of that length.

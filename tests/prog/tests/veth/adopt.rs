@@ -1,0 +1,188 @@
+//! Pins: what a restart finds, what a stranger wrote, and that nothing is left.
+
+use std::fs;
+use std::path::PathBuf;
+
+use clarion_abi::{ABI_VERSION, names};
+use clarion_dataplane::{AttachMode, AttachedMode, Dataplane, Desired, Error, Options, Plan};
+use clarion_prog_tests::sandbox::{self, Peer, ip};
+use clarion_prog_tests::wire::if_index;
+
+use crate::{OURS, addresses, desired, eventually, open, reconcile};
+
+#[test]
+fn a_restart_adopts_addresses_and_links_and_finds_nothing_to_do() {
+    sandbox::enter(|bpffs| {
+        let peer = Peer::new()?;
+        peer.veth("node0", "far0")?;
+        let wanted = desired(&[if_index("node0")?], OURS);
+        let mut first = open(bpffs, AttachMode::Auto)?;
+        reconcile(&mut first, &wanted)?;
+        first.beat()?;
+        let before = (first.observe()?, first.counters()?);
+        drop(first);
+
+        let second = open(bpffs, AttachMode::Auto)?;
+        assert_eq!((second.observe()?, second.counters()?), before);
+        assert!(Plan::new(&second.observe()?, &wanted).is_empty());
+        Ok(())
+    })
+    .unwrap();
+}
+
+#[test]
+fn opening_deletes_nothing_and_an_empty_desire_deletes_all() {
+    sandbox::enter(|bpffs| {
+        let peer = Peer::new()?;
+        peer.veth("node0", "far0")?;
+        let wanted = desired(&[if_index("node0")?], OURS);
+        reconcile(&mut open(bpffs, AttachMode::Auto)?, &wanted)?;
+
+        let mut next = open(bpffs, AttachMode::Auto)?;
+        assert_eq!(addresses(&next.observe()?), wanted.addresses.keys().copied().collect());
+        reconcile(&mut next, &Desired::default())?;
+        let left = next.observe()?;
+        assert!(left.addresses.is_empty() && left.interfaces.is_empty() && left.filter_fits, "{left:?}");
+        Ok(())
+    })
+    .unwrap();
+}
+
+#[test]
+fn a_replaced_program_takes_over_the_link_without_detaching() {
+    sandbox::enter(|bpffs| {
+        let peer = Peer::new()?;
+        peer.veth("node0", "far0")?;
+        let ifindex = if_index("node0")?;
+        let wanted = desired(&[ifindex], OURS);
+        reconcile(&mut open(bpffs, AttachMode::Auto)?, &wanted)?;
+        let link = fs::canonicalize(pins(bpffs).join(format!("link-{ifindex}-native")))?;
+        let made = fs::metadata(&link)?;
+        // As after an upgrade: the pinned program is not the one that links run.
+        fs::remove_file(pins(bpffs).join("program"))?;
+
+        let mut next = open(bpffs, AttachMode::Auto)?;
+        let observed = next.observe()?;
+        assert!(!observed.interfaces[&ifindex].current, "{observed:?}");
+        reconcile(&mut next, &wanted)?;
+        let inode = std::os::unix::fs::MetadataExt::ino;
+        assert_eq!(inode(&fs::metadata(&link)?), inode(&made), "the link was made anew");
+        Ok(())
+    })
+    .unwrap();
+}
+
+#[test]
+fn a_link_of_another_abi_version_is_taken_over_and_its_directory_removed() {
+    sandbox::enter(|bpffs| {
+        let peer = Peer::new()?;
+        peer.veth("node0", "far0")?;
+        let ifindex = if_index("node0")?;
+        let wanted = desired(&[ifindex], OURS);
+        reconcile(&mut open(bpffs, AttachMode::Auto)?, &wanted)?;
+        let old = sandbox::pin_dir(bpffs).join("v0");
+        fs::rename(pins(bpffs), &old)?;
+
+        let mut next = open(bpffs, AttachMode::Auto)?;
+        let observed = next.observe()?;
+        assert!(observed.addresses.is_empty(), "another version's maps were read: {observed:?}");
+        assert!(!observed.interfaces[&ifindex].current, "{observed:?}");
+        reconcile(&mut next, &wanted)?;
+        assert!(!old.exists(), "{} is left", old.display());
+        Ok(())
+    })
+    .unwrap();
+}
+
+#[test]
+fn a_link_whose_interface_is_gone_is_forgotten() {
+    sandbox::enter(|bpffs| {
+        let peer = Peer::new()?;
+        peer.veth("node0", "far0")?;
+        let ifindex = if_index("node0")?;
+        let mut dataplane = open(bpffs, AttachMode::Auto)?;
+        reconcile(&mut dataplane, &desired(&[ifindex], OURS))?;
+        ip("link del node0")?;
+        eventually(
+            "the link notices",
+            || Ok(dataplane.observe()?),
+            |observed| observed.gone.contains(&ifindex) && observed.interfaces.is_empty(),
+        )?;
+        reconcile(&mut dataplane, &Desired::default())?;
+        assert!(dataplane.observe()?.gone.is_empty());
+        Ok(())
+    })
+    .unwrap();
+}
+
+#[test]
+fn a_new_interface_of_a_gone_ones_index_is_attached_and_not_forgotten() {
+    sandbox::enter(|bpffs| {
+        let peer = Peer::new()?;
+        peer.veth("node0", "far0")?;
+        let ifindex = if_index("node0")?;
+        let mut dataplane = open(bpffs, AttachMode::Auto)?;
+        let wanted = desired(&[ifindex], OURS);
+        reconcile(&mut dataplane, &wanted)?;
+        ip("link del node0")?;
+        ip(&format!("link add node0 index {ifindex} type veth peer name far1"))?;
+        ip("link set node0 up")?;
+        reconcile(&mut dataplane, &wanted)?;
+        assert_eq!(dataplane.attachments()?[&ifindex], AttachedMode::Native);
+        Ok(())
+    })
+    .unwrap();
+}
+
+#[test]
+fn a_pinned_map_of_another_shape_is_refused_by_name() {
+    sandbox::enter(|bpffs| {
+        drop(open(bpffs, AttachMode::Auto)?);
+        let v4 = pins(bpffs).join(names::V4);
+        fs::remove_file(&v4)?;
+        fs::rename(pins(bpffs).join(names::CONTROL), &v4)?;
+        let error = open(bpffs, AttachMode::Auto).unwrap_err();
+        let error = error.downcast::<Error>()?;
+        assert!(matches!(&error, Error::Mismatch { path, .. } if *path == v4), "{error:?}");
+        assert!(error.to_string().contains("clarion-agent cleanup"), "{error}");
+        Ok(())
+    })
+    .unwrap();
+}
+
+#[test]
+fn without_a_bpf_file_system_the_error_says_what_to_mount() {
+    sandbox::enter(|_| {
+        let elsewhere = tempfile::tempdir()?;
+        let pin_dir = elsewhere.path().join("clarion");
+        let error = Dataplane::open(Options { pin_dir: pin_dir.clone(), ..Options::default() }).unwrap_err();
+        assert!(matches!(error, Error::NoBpfFs { .. }), "{error:?}");
+        assert!(error.to_string().contains("mount -t bpf bpf"), "{error}");
+        assert!(!pin_dir.exists(), "something was made all the same");
+        Ok(())
+    })
+    .unwrap();
+}
+
+#[test]
+fn cleanup_leaves_no_pin_and_no_program() {
+    sandbox::enter(|bpffs| {
+        let peer = Peer::new()?;
+        peer.veth("node0", "far0")?;
+        let mut dataplane = open(bpffs, AttachMode::Auto)?;
+        reconcile(&mut dataplane, &desired(&[if_index("node0")?], OURS))?;
+        drop(dataplane);
+        Dataplane::cleanup(&sandbox::pin_dir(bpffs))?;
+        assert!(!sandbox::pin_dir(bpffs).exists());
+        let link = std::process::Command::new("ip").args(["link", "show", "dev", "node0"]).output()?;
+        let text = String::from_utf8_lossy(&link.stdout).into_owned();
+        assert!(!text.contains("xdp"), "still attached: {text}");
+        Dataplane::cleanup(&sandbox::pin_dir(bpffs))?;
+        Ok(())
+    })
+    .unwrap();
+}
+
+fn pins(bpffs: &std::path::Path) -> PathBuf {
+    sandbox::pin_dir(bpffs).join(format!("v{ABI_VERSION}"))
+}

@@ -1,0 +1,41 @@
+//! Which rights the data plane needs: the four that the DaemonSet grants.
+
+use clarion_dataplane::{AttachMode, Desired, pass};
+use clarion_prog_tests::sandbox::{self, Peer};
+use clarion_prog_tests::wire::if_index;
+
+use crate::{OURS, desired, open, reconcile};
+
+/// Drops every capability of the calling thread but those four, for good.
+fn keep_only_the_agents_rights() -> anyhow::Result<()> {
+    use caps::{CapSet, Capability::*, CapsHashSet};
+    let kept: CapsHashSet = [CAP_BPF, CAP_NET_ADMIN, CAP_NET_RAW, CAP_PERFMON].into();
+    for set in [CapSet::Effective, CapSet::Permitted, CapSet::Inheritable] {
+        let kept = if set == CapSet::Inheritable { CapsHashSet::new() } else { kept.clone() };
+        caps::set(None, set, &kept)?;
+    }
+    Ok(())
+}
+
+#[test]
+fn four_capabilities_are_enough_to_load_attach_adopt_and_detach() {
+    sandbox::enter(|bpffs| {
+        let peer = Peer::new()?;
+        peer.veth("node0", "far0")?;
+        let ifindex = if_index("node0")?;
+        keep_only_the_agents_rights()?;
+        for mode in [AttachMode::Native, AttachMode::Generic] {
+            let mut dataplane = open(bpffs, mode)?;
+            reconcile(&mut dataplane, &desired(&[ifindex], OURS))?;
+            dataplane.beat()?;
+            drop(dataplane);
+            let mut adopted = open(bpffs, mode)?;
+            assert_eq!(adopted.observe()?.addresses.len(), 2);
+            adopted.counters()?;
+            reconcile(&mut adopted, &Desired::default())?;
+        }
+        drop(pass::attach(ifindex)?);
+        Ok(())
+    })
+    .unwrap();
+}
