@@ -196,7 +196,7 @@ impl Lab {
     /// All processes that the lab started itself; those of pods are
     /// among [`Machine::inhabitants`].
     pub fn processes(&self) -> impl Iterator<Item = &Process> {
-        let centre = self.control_plane.iter().flat_map(|cp| cp.processes());
+        let centre = self.control_plane.iter().flat_map(ControlPlane::processes);
         let nodes = self.nodes.iter().flat_map(Node::processes);
         centre.chain(nodes).chain(self.routers.iter().flat_map(Router::processes))
     }

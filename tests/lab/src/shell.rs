@@ -42,7 +42,7 @@ impl Lab {
             lines.push("kubectl get services -A".to_owned());
         }
         for (machine, what) in self.machines() {
-            lines.push(format!("ip netns exec {:<14} bash   # {what}", machine));
+            lines.push(format!("ip netns exec {machine:<14} bash   # {what}"));
         }
         for router in &self.routers {
             if let Some(init) = router.machine().init() {

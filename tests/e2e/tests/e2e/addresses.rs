@@ -8,16 +8,16 @@ use clarion_lab::Lab;
 use std::net::IpAddr;
 
 pub(crate) const CASES: &[Case] = &[
-    ("an IPv4 Service gets one address of the pool", |lab| one(lab, Service::new("v4"), true)),
-    ("an IPv6 Service gets one address of the pool", |lab| one(lab, Service::new("v6").v6(), false)),
+    ("an IPv4 Service gets one address of the pool", |lab| one(lab, &Service::new("v4"), true)),
+    ("an IPv6 Service gets one address of the pool", |lab| one(lab, &Service::new("v6").v6(), false)),
     ("a dual-stack Service gets an address of each family", dual),
     ("spec.loadBalancerIP is honoured", |lab| {
-        asked(lab, Service::new("asked").field("loadBalancerIP", "192.168.100.217"), "192.168.100.217")
+        asked(lab, &Service::new("asked").field("loadBalancerIP", "192.168.100.217"), "192.168.100.217")
     }),
     ("the annotation loadBalancerIPs is honoured", |lab| {
         asked(
             lab,
-            Service::new("noted").annotation("metallb.io/loadBalancerIPs", "192.168.100.218"),
+            &Service::new("noted").annotation("metallb.io/loadBalancerIPs", "192.168.100.218"),
             "192.168.100.218",
         )
     }),
@@ -31,8 +31,8 @@ pub(crate) const CASES: &[Case] = &[
     ("a pool that overlaps another is quarantined alone and assigned Services keep their addresses", overlap),
 ];
 
-fn one(lab: &Lab, service: Service, v4: bool) -> Result<()> {
-    let address = Held::apply(lab, &service)?.address()?;
+fn one(lab: &Lab, service: &Service, v4: bool) -> Result<()> {
+    let address = Held::apply(lab, service)?.address()?;
     ensure!(in_pool(address) && address.is_ipv4() == v4, "{address}");
     Ok(())
 }
@@ -44,8 +44,8 @@ fn dual(lab: &mut Lab) -> Result<()> {
     Ok(())
 }
 
-fn asked(lab: &Lab, service: Service, address: &str) -> Result<()> {
-    let got = Held::apply(lab, &service)?.address()?;
+fn asked(lab: &Lab, service: &Service, address: &str) -> Result<()> {
+    let got = Held::apply(lab, service)?.address()?;
     ensure!(got == address.parse::<IpAddr>()?, "asked for {address}, got {got}");
     Ok(())
 }
@@ -113,7 +113,7 @@ fn released(lab: &mut Lab) -> Result<()> {
     let first = Held::apply(lab, &Service::new("before").field("loadBalancerIP", wanted))?;
     first.address()?;
     first.delete()?;
-    asked(lab, Service::new("after").field("loadBalancerIP", wanted), wanted)
+    asked(lab, &Service::new("after").field("loadBalancerIP", wanted), wanted)
 }
 
 fn overlap(lab: &mut Lab) -> Result<()> {

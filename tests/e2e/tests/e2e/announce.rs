@@ -11,10 +11,10 @@ use std::time::Duration;
 
 pub(crate) const CASES: &[Case] = &[
     ("ARP is answered by XDP with the owner's eth0, and by nobody else", |lab| {
-        answered_once(lab, Service::new("arp"), "arp_answered", "arp_silenced")
+        answered_once(lab, &Service::new("arp"), "arp_answered", "arp_silenced")
     }),
     ("NDP is answered by XDP with the owner's eth0, and by nobody else", |lab| {
-        answered_once(lab, Service::new("ndp").v6(), "ndp_answered", "ndp_silenced")
+        answered_once(lab, &Service::new("ndp").v6(), "ndp_answered", "ndp_silenced")
     }),
     ("an address of the pool that no Service has is not answered", unassigned),
     ("nobody answers for an address whose Service was deleted", deleted),
@@ -25,8 +25,8 @@ pub(crate) const CASES: &[Case] = &[
     ("ServiceL2Status names the node that answers", l2_status),
 ];
 
-fn answered_once(lab: &Lab, service: Service, answer_counter: &str, silence_counter: &str) -> Result<()> {
-    let held = Held::apply(lab, &service)?;
+fn answered_once(lab: &Lab, service: &Service, answer_counter: &str, silence_counter: &str) -> Result<()> {
+    let held = Held::apply(lab, service)?;
     let address = held.address()?;
     let prober = prober(lab)?;
     let node = owner(lab, &answered(lab, &prober, address)?)?;

@@ -16,7 +16,7 @@ fn main() -> Result<()> {
             number => {
                 spec.nodes = number
                     .parse()
-                    .with_context(|| format!("{number}: --bare, --wires or a number of nodes"))?
+                    .with_context(|| format!("{number}: --bare, --wires or a number of nodes"))?;
             }
         }
     }

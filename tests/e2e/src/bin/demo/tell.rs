@@ -40,7 +40,7 @@ impl Teller {
 
     /// A step that went well. `see` are commands that show the same, or lines of output.
     pub(crate) fn passed(&mut self, name: &str, took: Duration, detail: &str, see: &[String]) {
-        self.line(style("✓").green().to_string(), name, took, detail);
+        self.line(&style("✓").green().to_string(), name, took, detail);
         for line in see.iter().flat_map(|text| text.lines()) {
             println!("       {}", style(line).dim());
         }
@@ -49,14 +49,14 @@ impl Teller {
 
     /// A step that failed, with everything that is known about why.
     pub(crate) fn failed(&mut self, name: &str, took: Duration, error: &anyhow::Error) {
-        self.line(style("✗").red().to_string(), name, took, "");
+        self.line(&style("✗").red().to_string(), name, took, "");
         println!("{error:#}");
         let text = format!("{error:#}");
         let first = text.lines().next().unwrap_or_default().to_owned();
         self.steps.push(Step { name: name.to_owned(), ok: false, took, detail: first });
     }
 
-    fn line(&self, mark: String, name: &str, took: Duration, detail: &str) {
+    fn line(&self, mark: &str, name: &str, took: Duration, detail: &str) {
         let number = self.steps.len() + 1;
         println!("{mark} {number:>2}  {:<34} {:>9}   {detail}", style(name).bold(), milliseconds(took));
     }
