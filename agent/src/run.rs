@@ -49,6 +49,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     let (sessions_tx, sessions) = watch::channel(Arc::default());
     let (counters_tx, counters) = mpsc::channel(4);
     let (stop_tx, stop) = watch::channel(false);
+    let pulse = Arc::new(fast::Pulse::new());
     let counts = Arc::new(slow::Counts::default());
 
     let me =
@@ -62,6 +63,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         liveness,
         counters,
         status: fast_tx,
+        pulse: Arc::clone(&pulse),
         sessions: sessions_tx,
         stop,
     })
@@ -76,6 +78,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         sessions,
         counters: counters_tx,
         counts: Arc::clone(&counts),
+        pulse,
     };
     serve::start(sources, &mut tasks).await?;
     let outputs =

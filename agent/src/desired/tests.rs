@@ -178,7 +178,7 @@ fn each_reason_not_to_own() {
             |v| {
                 drop(
                     v.nodes.get_mut(&"n1".into()).unwrap().labels.insert(EXCLUDE_LABEL.into(), String::new()),
-                )
+                );
             },
             AnnounceReason::NodeLabeledExcludeBalancers,
             &["n2", "n3"],
@@ -357,7 +357,7 @@ fn each_reason_not_to_announce_a_route() {
             |v| {
                 drop(
                     v.nodes.get_mut(&"n1".into()).unwrap().labels.insert(EXCLUDE_LABEL.into(), String::new()),
-                )
+                );
             },
             AnnounceReason::NodeLabeledExcludeBalancers,
         ),

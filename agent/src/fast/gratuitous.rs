@@ -47,6 +47,7 @@ impl Sender {
 
 /// A `sockaddr_ll` that names an interface and nothing else: the frame brings its
 /// own header.
+#[expect(clippy::cast_possible_truncation, reason = "a family of 17 and a length of 20")]
 fn link_address(ifindex: u32) -> io::Result<SockAddr> {
     let index = i32::try_from(ifindex).map_err(|_| io::ErrorKind::InvalidInput)?;
     let mut storage = SockAddrStorage::zeroed();

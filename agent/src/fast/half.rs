@@ -52,7 +52,10 @@ pub(super) async fn run(mut inputs: Inputs) -> anyhow::Result<()> {
         let pause = half.pause();
         tokio::select! {
             _ = inputs.stop.changed() => break,
-            _ = beat.tick() => half.beat(),
+            _ = beat.tick() => {
+                half.beat();
+                inputs.pulse.beat();
+            }
             changed = inputs.desired.changed() => {
                 changed.context("the slow half is gone")?;
                 half.set_desired(inputs.desired.borrow_and_update().clone());
@@ -299,6 +302,15 @@ impl Half {
             self.retry_at = Some(now + RETRY);
             if failures != self.status.failures {
                 tracing::warn!(?failures, "the host is not in step with the desired state, trying again");
+            }
+        }
+        for (address, vip) in &wanted.vips {
+            let known = self.status.vips.get(address).and_then(|old| old.held_by.as_ref());
+            if let (Some(interface), None) = (&vip.held_by, known) {
+                tracing::warn!(
+                    %address, interface,
+                    "this host holds an announced address itself: remove it from the interface, or take it out of the pool"
+                );
             }
         }
         self.status.failures = failures;

@@ -21,7 +21,7 @@ use clarion_l2::ownership::Input;
 use tokio::sync::{mpsc, oneshot, watch};
 
 pub(crate) use self::plan::{VipState, VipStatus};
-pub(crate) use self::status::FastStatus;
+pub(crate) use self::status::{FastStatus, Pulse};
 use crate::bgp::{DesiredPeers, Sessions};
 use crate::desired::{Desired, Me};
 
@@ -36,6 +36,7 @@ pub(crate) struct Inputs {
     pub(crate) liveness: mpsc::Receiver<Input>,
     pub(crate) counters: mpsc::Receiver<CountersRequest>,
     pub(crate) status: watch::Sender<Arc<FastStatus>>,
+    pub(crate) pulse: Arc<Pulse>,
     pub(crate) sessions: watch::Sender<Arc<Sessions>>,
     /// Set to true to end; pins stay.
     pub(crate) stop: watch::Receiver<bool>,

@@ -3,12 +3,39 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use clarion_core::NodeName;
 use clarion_dataplane::AttachedMode;
 use clarion_netlink::{Interface, SkipReason};
 
 use super::VipStatus;
+
+/// When the fast half last went round, for `/healthz`.
+#[derive(Debug)]
+pub(crate) struct Pulse {
+    origin: Instant,
+    millis: AtomicU64,
+}
+
+impl Pulse {
+    /// Counts as alive from now on.
+    pub(crate) fn new() -> Self {
+        Self { origin: Instant::now(), millis: AtomicU64::new(0) }
+    }
+
+    /// It goes round.
+    pub(super) fn beat(&self) {
+        let millis = u64::try_from(self.origin.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.millis.store(millis, Ordering::Relaxed);
+    }
+
+    /// Time since it last did.
+    pub(crate) fn age(&self) -> Duration {
+        self.origin.elapsed().saturating_sub(Duration::from_millis(self.millis.load(Ordering::Relaxed)))
+    }
+}
 
 /// A value; compared to find out what changed.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

@@ -24,11 +24,14 @@ use tokio::task::JoinSet;
 use crate::args::Args;
 use crate::bgp::Sessions;
 use crate::desired::Desired;
-use crate::fast::{Counted, CountersRequest, FastStatus};
+use crate::fast::{Counted, CountersRequest, FastStatus, Pulse};
 use crate::slow::{Counts, SlowStatus};
 
 /// The fast half answers a scrape within this or the scrape goes without.
 const COUNTERS_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// A fast half that did not go round for this long hangs.
+const HUNG: Duration = Duration::from_secs(10);
 
 /// Everything that is shown, read from where it is published.
 #[derive(Clone)]
@@ -40,6 +43,7 @@ pub(crate) struct Sources {
     pub(crate) sessions: watch::Receiver<Arc<Sessions>>,
     pub(crate) counters: mpsc::Sender<CountersRequest>,
     pub(crate) counts: Arc<Counts>,
+    pub(crate) pulse: Arc<Pulse>,
 }
 
 impl Sources {
@@ -92,7 +96,7 @@ pub(crate) async fn start(sources: Sources, tasks: &mut JoinSet<anyhow::Error>) 
             format!("cannot listen for probes on port {port}: choose another with --health-probe-port")
         })?;
         let router = Router::new()
-            .route("/healthz", get(|| async { "ok\n" }))
+            .route("/healthz", get(health_page))
             .route("/readyz", get(ready_page))
             .route("/state", get(state_page))
             .with_state(sources);
@@ -111,6 +115,20 @@ async fn serve(name: &'static str, listener: TcpListener, router: Router) -> any
 async fn metrics_page(State(sources): State<Sources>) -> impl IntoResponse {
     let counted = sources.counted().await;
     ([(header::CONTENT_TYPE, text::CONTENT_TYPE)], metrics::page(&sources, counted.as_ref()))
+}
+
+/// Unhealthy is only what a new process would cure. Whether the API server can be
+/// reached is not that: an agent that restarts for it would lose its last good state.
+async fn health_page(State(sources): State<Sources>) -> impl IntoResponse {
+    let age = sources.pulse.age();
+    if age < HUNG {
+        (StatusCode::OK, "ok\n".to_owned())
+    } else {
+        (
+            StatusCode::SERVICE_UNAVAILABLE,
+            format!("the fast half has not gone round for {} s\n", age.as_secs()),
+        )
+    }
 }
 
 async fn ready_page(State(sources): State<Sources>) -> impl IntoResponse {

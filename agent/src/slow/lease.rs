@@ -1,4 +1,4 @@
-//! This node's own Lease: renewed each second, read by the other agents.
+//! This node's own Lease: renewed about each second, read by the other agents.
 //!
 //! The annotations tell what will one day replace the Lease as the source of
 //! liveness: where the agent can be reached and which boot this is.
@@ -21,8 +21,9 @@ pub(super) const PREFIX: &str = "clarion-agent-";
 /// And carry this label.
 pub(super) const SELECTOR: &str = "clarion.dev/agent=true";
 const MANAGER: &str = "clarion-agent-lease";
-/// How often it is renewed, and how long one attempt may take.
-const PERIOD: Duration = Duration::from_secs(1);
+/// How often it is renewed, and how long one attempt may take: two renewals may be
+/// lost and the third still comes before the Lease is stale.
+const PERIOD: Duration = Duration::from_millis(900);
 /// What `leaseDurationSeconds` says: the staleness that the others apply.
 const DURATION_SECONDS: i32 = 3;
 
@@ -71,7 +72,7 @@ pub(super) async fn renew(
         let problem = match attempt.await {
             Ok(Ok(_)) => None,
             Ok(Err(error)) => Some(error.to_string()),
-            Err(_) => Some("the API server did not answer within a second".to_owned()),
+            Err(_) => Some("the API server did not answer in time".to_owned()),
         };
         // Said once per spell: a dead API server must not fill the log.
         match (&problem, failing) {

@@ -55,7 +55,7 @@ fn only_services_of_our_class_are_ours() {
     assert_eq!(read::service(&web(|_| ()), Some("clarion.dev/lb")), None);
 }
 
-fn slice(endpoints: Value) -> EndpointSlice {
+fn slice(endpoints: &Value) -> EndpointSlice {
     object(json!({
         "metadata": { "name": "web-1", "namespace": "shop", "labels": { "kubernetes.io/service-name": "web" } },
         "addressType": "IPv4", "endpoints": endpoints,
@@ -64,7 +64,7 @@ fn slice(endpoints: Value) -> EndpointSlice {
 
 #[test]
 fn endpoints_that_serve_count() {
-    let (key, endpoints) = read::slice(&slice(json!([
+    let (key, endpoints) = read::slice(&slice(&json!([
         { "addresses": ["10.0.0.1"], "nodeName": "ready", "conditions": { "ready": true } },
         { "addresses": ["10.0.0.2"], "nodeName": "unknown" },
         { "addresses": ["10.0.0.3"], "nodeName": "down", "conditions": { "ready": false } },

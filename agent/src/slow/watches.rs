@@ -159,7 +159,7 @@ where
             let change = match next {
                 None => break,
                 Some(Err(error)) => {
-                    tracing::warn!(%kind, error = &error as &dyn std::error::Error, "watch failed, trying again");
+                    report(&kind, &error, pause);
                     tokio::time::sleep(pause).await;
                     pause = (pause * 2).min(MAX_PAUSE);
                     continue;
@@ -186,6 +186,17 @@ where
                 return anyhow::anyhow!("the watch of {kind} ended with its index");
             }
         }
+    }
+}
+
+/// Says that a watch failed, once per spell: an API server that is away must not
+/// fill the log of every node.
+fn report(kind: &str, error: &watcher::Error, pause: Duration) {
+    let error = error as &dyn std::error::Error;
+    if pause == MIN_PAUSE {
+        tracing::warn!(kind, error, "watch failed, trying again; what was seen stays in force");
+    } else {
+        tracing::debug!(kind, error, "watch failed again");
     }
 }
 
@@ -216,11 +227,7 @@ pub(super) async fn follow_secret(
             }
             Ok(watcher::Event::Init | watcher::Event::InitDone) => {}
             Err(error) => {
-                tracing::warn!(
-                    secret = name,
-                    error = &error as &dyn std::error::Error,
-                    "cannot watch a Secret that a BGPPeer names, trying again"
-                );
+                report(&format!("Secret {name}"), &error, pause);
                 tokio::time::sleep(pause).await;
                 pause = (pause * 2).min(MAX_PAUSE);
             }
