@@ -35,7 +35,7 @@ impl Frame for Bytes {
 
     fn resize(&mut self, len: usize) -> bool {
         if self.has_room {
-            self.bytes.resize(len, 0xdd);
+            self.bytes.resize(len, 0xee);
         }
         self.has_room
     }
@@ -131,7 +131,7 @@ fn with_room_the_answer_fills_every_byte_of_it() {
     let mut frame = Bytes { bytes: detection(), has_room: true };
     assert_eq!(handle(&mut frame, &World::new(None)), Some(Outcome::NdpDadAnswered));
     assert_eq!(frame.bytes.len(), 86);
-    assert!(!frame.bytes.contains(&0xdd), "bytes of nobody leave: {:02x?}", frame.bytes);
+    assert!(!frame.bytes.contains(&0xee), "bytes of nobody leave: {:02x?}", frame.bytes);
 }
 
 #[test]

@@ -8,6 +8,8 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 
+use nix::net::if_::if_indextoname;
+
 use crate::error::ItemError;
 use crate::model::{AttachMode, AttachedMode};
 use crate::pins::{self, LinkPin, Pins};
@@ -100,14 +102,19 @@ fn attach_anew(
 
 fn refusal(ifindex: u32, mode: AttachedMode, source: io::Error) -> ItemError {
     match source.raw_os_error() {
-        Some(libc::ENODEV) => ItemError::NoInterface { ifindex },
+        // The kernel says EINVAL, which is said of much else too: look.
+        _ if !exists(ifindex) => ItemError::NoInterface { ifindex },
         // Both are said of an interface that has a program: a link of somebody
         // else's, or one attached without a link, in this or the other mode.
         Some(libc::EBUSY | libc::EEXIST) => ItemError::Occupied { ifindex, source },
-        // So is this, by a link without an interface.
-        Some(libc::EINVAL) if ifindex == 0 => ItemError::NoInterface { ifindex },
         _ => ItemError::Attach { ifindex, mode: mode.name(), source },
     }
+}
+
+/// Whether the namespace has an interface of this index.
+fn exists(ifindex: u32) -> bool {
+    // nix gives an empty name where there is none, instead of the error.
+    if_indextoname(ifindex).is_ok_and(|name| !name.is_empty())
 }
 
 /// Detaches an interface: every pinned link that was made for it.

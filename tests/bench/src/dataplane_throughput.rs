@@ -23,38 +23,74 @@ const CLIENT: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 2);
 const PORT: u16 = 5001;
 const CHUNK: usize = 128 * 1024;
 
+/// What is on the interface while bytes flow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Attached {
+    Nothing,
+    /// A native program that passes everything: what native XDP itself costs on a
+    /// veth, which loses its segmentation offload to it.
+    Empty,
+    Clarion(AttachMode),
+}
+
+const TURNS: [Attached; 4] = [
+    Attached::Nothing,
+    Attached::Empty,
+    Attached::Clarion(AttachMode::Native),
+    Attached::Clarion(AttachMode::Generic),
+];
+
 pub(super) fn run(rows: &mut Rows) -> Result<()> {
-    for (mode, name) in [(AttachMode::Native, "native"), (AttachMode::Generic, "generic")] {
-        let (with, without) = sandbox::enter(|bpffs| measure(&sandbox::pin_dir(bpffs), mode))?;
-        rows.push(
-            Row::new(GROUP, &format!("TCP throughput with the program, {name}"), "Gbit/s", &with)
-                .versus("without it", &without),
-        );
-    }
+    let [nothing, empty, native, generic] = sandbox::enter(|bpffs| measure(&sandbox::pin_dir(bpffs)))?;
+    let row = |name: &str, samples: &[f64], rival: &str, rivals: &[f64]| {
+        Row::new(GROUP, &format!("TCP throughput with the program, {name}"), "Gbit/s", samples)
+            .versus(rival, rivals)
+    };
+    rows.push(row("native", &native, "without any", &nothing));
+    rows.push(row("native, against an empty one", &native, "empty native program", &empty));
+    rows.push(row("generic", &generic, "without any", &nothing));
     Ok(())
 }
 
-fn measure(pin_dir: &Path, mode: AttachMode) -> Result<(Vec<f64>, Vec<f64>)> {
+fn measure(pin_dir: &Path) -> Result<[Vec<f64>; 4]> {
     let peer = Peer::new()?;
     peer.veth("node0", "client0")?;
     ip(&format!("addr add {SERVER}/24 dev node0"))?;
-    // What the far end needs for native answers is there in both cases.
+    // What the far end needs for native answers is there in all cases.
     let _pass = peer.run(|| -> Result<_> {
         ip(&format!("addr add {CLIENT}/24 dev client0"))?;
         Ok(pass::attach(if_index("client0")?)?)
     })??;
-    let mut dataplane = Dataplane::open(Options { pin_dir: pin_dir.to_owned(), mode, ..Options::default() })?;
-    let attached = Desired { interfaces: BTreeSet::from([if_index("node0")?]), addresses: BTreeMap::new() };
-    let mut samples = (Vec::new(), Vec::new());
+    let mut samples: [Vec<f64>; 4] = Default::default();
     for _ in 0..ROUNDS {
-        for (desired, samples) in [(&attached, &mut samples.0), (&Desired::default(), &mut samples.1)] {
-            let plan = Plan::new(&dataplane.observe()?, desired);
-            let report = dataplane.apply(&plan);
-            ensure!(report.is_ok(), "the plan failed: {report:?}");
-            samples.push(transfer(&peer)?);
+        for (attached, samples) in TURNS.into_iter().zip(&mut samples) {
+            samples.push(with(attached, pin_dir, &peer)?);
         }
     }
     Ok(samples)
+}
+
+/// Measures once with something attached, and leaves nothing attached.
+fn with(attached: Attached, pin_dir: &Path, peer: &Peer) -> Result<f64> {
+    let ifindex = if_index("node0")?;
+    match attached {
+        Attached::Nothing => transfer(peer),
+        Attached::Empty => {
+            let _empty = pass::attach(ifindex)?;
+            transfer(peer)
+        }
+        Attached::Clarion(mode) => {
+            let options = Options { pin_dir: pin_dir.to_owned(), mode, ..Options::default() };
+            let mut dataplane = Dataplane::open(options)?;
+            let desired = Desired { interfaces: BTreeSet::from([ifindex]), addresses: BTreeMap::new() };
+            let plan = Plan::new(&dataplane.observe()?, &desired);
+            let report = dataplane.apply(&plan);
+            ensure!(report.is_ok(), "the plan failed: {report:?}");
+            let result = transfer(peer);
+            Dataplane::cleanup(pin_dir)?;
+            result
+        }
+    }
 }
 
 /// Gbit/s from the client to the node.

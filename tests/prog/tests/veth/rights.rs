@@ -10,8 +10,8 @@ use crate::{OURS, desired, open, reconcile};
 fn keep_only_the_agents_rights() -> anyhow::Result<()> {
     use caps::{CapSet, Capability::*, CapsHashSet};
     let kept: CapsHashSet = [CAP_BPF, CAP_NET_ADMIN, CAP_NET_RAW, CAP_PERFMON].into();
-    for set in [CapSet::Effective, CapSet::Permitted, CapSet::Inheritable] {
-        let kept = if set == CapSet::Inheritable { CapsHashSet::new() } else { kept.clone() };
+    caps::clear(None, CapSet::Inheritable)?;
+    for set in [CapSet::Effective, CapSet::Permitted] {
         caps::set(None, set, &kept)?;
     }
     Ok(())
