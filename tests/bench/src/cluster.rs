@@ -13,11 +13,14 @@ use clarion_e2e::objects::WORKLOAD_NAMESPACE;
 use clarion_lab::prober::Prober;
 use clarion_lab::{Lab, Netns, Spec};
 use futures::TryStreamExt as _;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
 use k8s_openapi::api::core::v1::{
     LoadBalancerIngress, LoadBalancerStatus, Service, ServicePort, ServiceSpec, ServiceStatus,
 };
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::api::{ObjectMeta, PostParams, WatchEvent, WatchParams};
+use kube::client::ConfigExt as _;
 use kube::config::{Config, KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client};
 use serde_json::json;
@@ -67,7 +70,7 @@ impl Cluster {
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let connect = async {
             let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
-            anyhow::Ok(Client::try_from(config)?)
+            without_nagle(config)
         };
         let client = netns.run(|| runtime.block_on(connect))??;
         let services = Api::namespaced(client, WORKLOAD_NAMESPACE);
@@ -145,6 +148,22 @@ impl Cluster {
             })
         })?
     }
+}
+
+/// A client whose small requests are not held back until the last one's
+/// acknowledgement, which the peer may delay by 40 ms: that would hide both of
+/// what is compared.
+fn without_nagle(config: Config) -> Result<Client> {
+    let mut connector = HttpConnector::new();
+    connector.enforce_http(false);
+    connector.set_nodelay(true);
+    let https = config.rustls_https_connector_with_connector(connector)?;
+    let service = tower::ServiceBuilder::new()
+        .layer(config.base_uri_layer())
+        .option_layer(config.auth_layer()?)
+        .map_err(tower::BoxError::from)
+        .service(hyper_util::client::legacy::Client::builder(TokioExecutor::new()).build(https));
+    Ok(Client::new(service, config.default_namespace))
 }
 
 /// The first address in a Service's status.
