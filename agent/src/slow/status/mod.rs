@@ -6,6 +6,7 @@
 //! `nodeAssigned` is tied to the creation of the status object: once per change,
 //! and not again when an agent restarts.
 
+mod objects;
 mod plan;
 mod write;
 
@@ -62,7 +63,7 @@ pub(super) struct Inputs {
 pub(super) async fn run(mut inputs: Inputs) -> anyhow::Error {
     let (objects_tx, mut incoming) = mpsc::channel(64);
     let mut tasks = JoinSet::new();
-    write::follow(&inputs.client, &inputs.args, &objects_tx, &mut tasks);
+    objects::follow(&inputs.client, &inputs.args, &objects_tx, &mut tasks);
     let mut writer = Writer::new(inputs.client.clone(), Arc::clone(&inputs.args), Arc::clone(&inputs.counts));
     let mut state = State::default();
     let mut wait = Duration::ZERO;
@@ -107,15 +108,15 @@ impl State {
         self.listed.len() == 2
     }
 
-    fn take_in(&mut self, change: write::Seen) {
+    fn take_in(&mut self, change: objects::Seen) {
         match change {
-            write::Seen::All(kind, objects) => {
+            objects::Seen::All(kind, objects) => {
                 self.objects.retain(|(k, _), _| *k != kind);
                 self.objects.extend(objects.into_iter().map(|(name, object)| ((kind, name), object)));
                 self.listed.insert(kind);
             }
-            write::Seen::Is(kind, name, object) => drop(self.objects.insert((kind, name), object)),
-            write::Seen::Gone(kind, name) => drop(self.objects.remove(&(kind, name))),
+            objects::Seen::Is(kind, name, object) => drop(self.objects.insert((kind, name), object)),
+            objects::Seen::Gone(kind, name) => drop(self.objects.remove(&(kind, name))),
         }
     }
 
