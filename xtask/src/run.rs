@@ -38,6 +38,9 @@ const LINES_DEPTH: usize = 256;
 /// How many lines of a log are shown when its program failed.
 const TAIL: usize = 40;
 
+/// How a line of `cargo --message-format=json` begins.
+pub(crate) const CARGO_MESSAGE: &str = "{\"reason\":";
+
 /// A longer line of a child is cut here, so that no child can exhaust memory.
 const MAX_LINE: u64 = 64 * 1024;
 
@@ -97,7 +100,10 @@ pub(crate) fn logged(
     loop {
         match lines.recv_timeout(TICK) {
             Ok(line) => {
-                writeln!(file, "{line}").context("the log cannot be written")?;
+                // Cargo's messages for programs are the follower's alone.
+                if !line.starts_with(CARGO_MESSAGE) {
+                    writeln!(file, "{line}").context("the log cannot be written")?;
+                }
                 follow(&line);
             }
             Err(RecvTimeoutError::Timeout) => {}

@@ -40,46 +40,40 @@ fn sets() -> [Vec<&'static str>; 2] {
     [build::PACKAGES.to_vec(), vec!["-p", "xtask"]]
 }
 
-/// Compiles every test.
+/// Compiles every test and returns the executables, in one run of cargo a set: a
+/// second question would wait for whoever else builds here.
 ///
 /// # Errors
 /// When one does not compile.
-pub(super) fn build(workspace: &Workspace, ui: &Ui) -> Result<()> {
+pub(super) fn build(workspace: &Workspace, ui: &Ui) -> Result<Vec<Executable>> {
     let step = ui.step("tests", "cargo test --release --no-run");
     let log = run::fresh_log(&workspace.logs, "build-tests")?;
+    let mut messages = String::new();
     for packages in sets() {
-        let mut arguments = vec!["test", "--release", "--no-run"];
+        let mut arguments = vec!["test", "--release", "--no-run", "--message-format=json-render-diagnostics"];
         arguments.extend(packages);
-        if let Err(error) = run::stepped(workspace.cargo(&arguments), &log, build::BUDGET, &step) {
+        let finished = run::logged(workspace.cargo(&arguments), &log, build::BUDGET, &mut |line| {
+            if line.starts_with(run::CARGO_MESSAGE) {
+                messages.push_str(line);
+                messages.push('\n');
+            } else {
+                step.now(line.trim());
+            }
+        })?;
+        if !finished.success() {
             step.failed("do not compile");
-            return Err(error);
+            bail!(
+                "cargo test --no-run: {}\n{}\nwhole log: {}",
+                finished.why(),
+                run::tail(&log),
+                log.display()
+            );
         }
     }
-    step.done("compiled");
-    Ok(())
-}
-
-/// Asks cargo for the executables that [`build`] made.
-///
-/// # Errors
-/// When cargo fails.
-pub(super) fn list(workspace: &Workspace) -> Result<Vec<Executable>> {
-    let mut found = Vec::new();
-    for packages in sets() {
-        let mut arguments = vec!["test", "--release", "--no-run", "--quiet", "--message-format=json"];
-        arguments.extend(packages);
-        let output = workspace.cargo(&arguments).output().context("cargo test cannot be started")?;
-        ensure!(
-            output.status.success(),
-            "cargo test --no-run: {}",
-            String::from_utf8_lossy(&output.stderr).trim()
-        );
-        found.extend(parse(&String::from_utf8_lossy(&output.stdout))?);
-    }
-    if found.is_empty() {
-        bail!("cargo named no test executable");
-    }
+    let mut found = parse(&messages)?;
+    ensure!(!found.is_empty(), "cargo named no test executable");
     found.sort_by(|a, b| (&a.package, &a.target).cmp(&(&b.package, &b.target)));
+    step.done(&format!("{} executables", found.len()));
     Ok(found)
 }
 
@@ -105,7 +99,7 @@ struct Profile {
 
 fn parse(output: &str) -> Result<Vec<Executable>> {
     let mut found = Vec::new();
-    for line in output.lines().filter(|line| line.starts_with('{')) {
+    for line in output.lines().filter(|line| line.starts_with(run::CARGO_MESSAGE)) {
         let message: Message = serde_json::from_str(line).context("cargo's message is not understood")?;
         let (Some(path), Some(manifest), Some(target), Some(profile)) =
             (message.executable, message.manifest_path, message.target, message.profile)

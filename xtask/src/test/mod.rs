@@ -5,6 +5,7 @@
 //! the control plane's own build where that has still to happen. A suite that
 //! cannot run counts as failed; nothing is skipped silently.
 
+use std::cell::RefCell;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -22,6 +23,7 @@ mod suites;
 
 pub(crate) use suites::SuiteName;
 
+use binaries::Executable;
 use counts::Counts;
 
 /// What a suite came to.
@@ -71,7 +73,7 @@ pub(crate) fn command(workspace: &Workspace, ui: &Ui, wanted: &[SuiteName], long
     let suites = suites::chosen(wanted);
     match prepare(workspace, ui, &suites) {
         Err(error) => verdicts.push(Verdict::of_error("setup", &error, started)),
-        Ok(setup) => run_all(workspace, ui, &suites, &setup, long, &mut verdicts)?,
+        Ok(ready) => run_all(workspace, ui, &suites, &ready, long, &mut verdicts)?,
     }
     // Progress may have ended in the middle of a line on a terminal.
     println!();
@@ -88,33 +90,41 @@ pub(crate) fn command(workspace: &Workspace, ui: &Ui, wanted: &[SuiteName], long
     Ok(if sum.failed == 0 && sum.passed > 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
+/// What the suites run on.
+struct Ready {
+    setup: Setup,
+    executables: Vec<Executable>,
+}
+
 /// Set-up as far as the suites need it, and everything built.
-fn prepare(workspace: &Workspace, ui: &Ui, suites: &[SuiteName]) -> Result<Setup> {
+fn prepare(workspace: &Workspace, ui: &Ui, suites: &[SuiteName]) -> Result<Ready> {
     let lab = suites.iter().any(|suite| suite.needs_lab());
     let mode = if lab { Mode::All } else { Mode::Build };
     let needs_build = suites.iter().any(|suite| suite.needs_build());
+    let executables = RefCell::new(Vec::new());
     let setup = setup::run(workspace, ui, mode, &|workspace| {
         if !needs_build {
             return build::object(workspace, ui);
         }
         build::all(workspace, ui)?;
-        binaries::build(workspace, ui)
+        executables.replace(binaries::build(workspace, ui)?);
+        Ok(())
     })?;
     setup.require()?;
-    Ok(setup)
+    Ok(Ready { setup, executables: executables.into_inner() })
 }
 
 fn run_all(
     workspace: &Workspace,
     ui: &Ui,
     suites: &[SuiteName],
-    setup: &Setup,
+    ready: &Ready,
     long: bool,
     verdicts: &mut Vec<Verdict>,
 ) -> Result<()> {
     for suite in suites {
         let started = Instant::now();
-        let verdict = suites::run(*suite, workspace, ui, setup, long)
+        let verdict = suites::run(*suite, workspace, ui, ready, long)
             .unwrap_or_else(|error| Verdict::of_error(suite.word(), &error, started));
         ui.say(&verdict.line());
         if verdict.counts.failed > 0 {

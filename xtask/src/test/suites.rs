@@ -6,10 +6,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 
-use super::binaries::{self, Executable};
+use super::binaries::Executable;
 use super::counts::Counts;
-use super::{Verdict, go};
-use crate::setup::Setup;
+use super::{Ready, Verdict, go};
 use crate::ui::{Step, Ui};
 use crate::workspace::Workspace;
 use crate::{checks, interrupt, run};
@@ -107,7 +106,7 @@ pub(super) fn run(
     suite: SuiteName,
     workspace: &Workspace,
     ui: &Ui,
-    setup: &Setup,
+    ready: &Ready,
     long: bool,
 ) -> Result<Verdict> {
     let budget = suite.budget() * if long { LONG } else { 1 };
@@ -116,7 +115,7 @@ pub(super) fn run(
     let (counts, trouble) = match suite {
         SuiteName::Tidy => tidy(workspace, ui)?,
         SuiteName::LabGo => go::run(workspace, ui, &log, budget)?,
-        _ => executables(suite, workspace, ui, setup, long, &log, budget)?,
+        _ => executables(suite, workspace, ui, ready, long, &log, budget)?,
     };
     Ok(Verdict {
         name: suite.word().to_owned(),
@@ -139,19 +138,19 @@ fn executables(
     suite: SuiteName,
     workspace: &Workspace,
     ui: &Ui,
-    setup: &Setup,
+    ready: &Ready,
     long: bool,
     log: &Path,
     budget: Duration,
 ) -> Result<(Counts, String)> {
-    let mine: Vec<Executable> = binaries::list(workspace)?.into_iter().filter(|e| suite.owns(e)).collect();
+    let mine: Vec<&Executable> = ready.executables.iter().filter(|e| suite.owns(e)).collect();
     ensure!(!mine.is_empty(), "there is no test executable for the suite {}", suite.word());
     let step = ui.step(suite.word(), &format!("{} executables", mine.len()));
     let mut sum = Counts::default();
     let mut troubles = Vec::new();
     for executable in &mine {
         let mut command = executable.command();
-        setup.lab_env(workspace, &mut command);
+        ready.setup.lab_env(workspace, &mut command);
         if long {
             command.env("PROPTEST_CASES", "4096").env("CLARION_LONG", "1");
         }
