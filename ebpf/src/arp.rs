@@ -43,11 +43,11 @@ pub(crate) fn handle<F: Frame, T: Tables, const AT: usize>(frame: &mut F, tables
     let (claims, asks) = match tables.filter() {
         Some(filter) => (
             filter.has(filter_bit_v4(u32::from_ne_bytes(arp.sender))),
-            is_request && filter.has(filter_bit_v4(u32::from_ne_bytes(arp.target))),
+            is_request & filter.has(filter_bit_v4(u32::from_ne_bytes(arp.target))),
         ),
         None => (true, is_request),
     };
-    if claims || asks {
+    if claims | asks {
         return managed::<F, T, AT>(frame, tables, vlan, claims, is_request);
     }
     if is_request { Outcome::ArpOther } else { Outcome::ArpNoRequest }
@@ -81,7 +81,7 @@ fn managed<F: Frame, T: Tables, const AT: usize>(
     }
     let key = KeyV4 { ifindex: tables.ifindex(), address: target, vlan, pad: 0 };
     let Some(slot) = tables.v4(&key) else { return Outcome::ArpOther };
-    match standing(tables, &slot, tables.now()) {
+    match standing(tables, &slot) {
         Standing::Stale => return Outcome::Stale,
         Standing::Silence => return Outcome::ArpSilenced,
         Standing::Fenced => return Outcome::Fenced,
@@ -113,10 +113,9 @@ fn claim<T: Tables>(tables: &T, vlan: u16, sender: u32, mac: [u8; 6]) -> Option<
     if slot.mac == mac {
         return None;
     }
-    let now = tables.now();
-    match standing(tables, &slot, now) {
+    match standing(tables, &slot) {
         Standing::Answer => {
-            tables.conflict(slot.counter, mac, now);
+            tables.conflict(slot.counter, mac, tables.now());
             Some(Outcome::ArpConflict)
         }
         Standing::Stale => Some(Outcome::Stale),

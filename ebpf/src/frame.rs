@@ -5,6 +5,7 @@ use clarion_abi::{Control, Filter, KeyV4, KeyV6, STATE_ANSWER, STATE_SILENCE, Sl
 
 /// A frame, from its Ethernet header to its end. Views are structures of byte
 /// arrays: nothing in a packet is aligned.
+#[expect(clippy::len_without_is_empty, reason = "no frame is empty")]
 pub trait Frame {
     /// The bytes from offset `at` as a `T`; `None` where the frame is shorter.
     fn view<T: Pod>(&self, at: usize) -> Option<&T>;
@@ -31,6 +32,9 @@ pub trait Tables {
     fn control(&self) -> Control;
     /// Nanoseconds of the boot clock.
     fn now(&self) -> u64;
+    /// The boot clock, up to one timer tick (1 to 10 ms) ago. In a virtual machine
+    /// the exact one costs as much as all the rest of an answer.
+    fn recent(&self) -> u64;
     /// One more frame was answered for the address with this counter.
     fn answered(&self, counter: u32);
     /// A foreign station claimed the address with this counter.
@@ -50,16 +54,18 @@ pub(crate) enum Standing {
     Stale,
 }
 
-/// Judges an entry at boot-clock time `now`.
+/// Judges an entry at this moment.
 #[inline(always)]
-pub(crate) fn standing<T: Tables>(tables: &T, slot: &Slot, now: u64) -> Standing {
+pub(crate) fn standing<T: Tables>(tables: &T, slot: &Slot) -> Standing {
     let control = tables.control();
-    // A heartbeat in the future is another CPU's, nanoseconds ahead.
-    if control.heartbeat == 0 || now.saturating_sub(control.heartbeat) > control.grace {
+    // Seconds are at stake, so a tick does not matter; a heartbeat after the last
+    // tick is in the future, hence fresh.
+    if control.heartbeat == 0 || tables.recent().saturating_sub(control.heartbeat) > control.grace {
         return Standing::Stale;
     }
     match slot.state {
-        STATE_ANSWER if slot.deadline != 0 && now >= slot.deadline => Standing::Fenced,
+        // A deadline is a promise to other nodes: to the nanosecond.
+        STATE_ANSWER if slot.deadline != 0 && tables.now() >= slot.deadline => Standing::Fenced,
         STATE_ANSWER => Standing::Answer,
         STATE_SILENCE => Standing::Silence,
         // No agent of this ABI writes another state; leave the frame alone.

@@ -6,12 +6,12 @@ use core::mem::size_of;
 
 use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_PASS, XDP_TX};
 use aya_ebpf::bindings::xdp_md;
-use aya_ebpf::helpers::{bpf_ktime_get_boot_ns, bpf_xdp_adjust_tail};
+use aya_ebpf::helpers::{bpf_jiffies64, bpf_ktime_get_boot_ns, bpf_xdp_adjust_tail};
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, HashMap, PerCpuArray};
 use bytemuck::Pod;
 use clarion_abi::{
-    Conflict, Control, Filter, KeyV4, KeyV6, MAX_ADDRESSES, MAX_COUNTED, OUTCOMES, Slot, Verdict,
+    Clock, Conflict, Control, Filter, KeyV4, KeyV6, MAX_ADDRESSES, MAX_COUNTED, OUTCOMES, Slot, Verdict,
 };
 
 use crate::frame::{Frame, Tables};
@@ -32,6 +32,8 @@ static FILTER: Array<Filter> = Array::with_max_entries(1, 0);
 static COUNTS: PerCpuArray<u64> = PerCpuArray::with_max_entries(OUTCOMES.len() as u32, 0);
 #[map(name = "CLARION_ANS")]
 static ANSWERS: PerCpuArray<u64> = PerCpuArray::with_max_entries(MAX_COUNTED, 0);
+#[map(name = "CLARION_CLK")]
+static CLOCK: PerCpuArray<Clock> = PerCpuArray::with_max_entries(1, 0);
 #[map(name = "CLARION_CNF")]
 static CONFLICTS: Array<Conflict> = Array::with_max_entries(MAX_COUNTED, 0);
 
@@ -125,6 +127,20 @@ impl Tables for Maps {
     fn now(&self) -> u64 {
         // SAFETY: a helper without arguments.
         unsafe { bpf_ktime_get_boot_ns() }
+    }
+
+    #[inline(always)]
+    fn recent(&self) -> u64 {
+        let Some(clock) = CLOCK.get_ptr_mut(0) else { return self.now() };
+        // SAFETY: this CPU's own value, and XDP does not interrupt itself; the
+        // helper has no arguments and is a plain load where there is a JIT.
+        unsafe {
+            let tick = bpf_jiffies64();
+            if (*clock).tick != tick {
+                *clock = Clock { tick, boot: self.now() };
+            }
+            (*clock).boot
+        }
     }
 
     #[inline(always)]

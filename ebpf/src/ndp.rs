@@ -61,7 +61,9 @@ const OVERRIDE: u8 = 0x20;
 const HEADER: usize = 40;
 const MESSAGE: usize = 24;
 /// What an answer's IPv6 header announces: message and option.
-const ANSWER: usize = MESSAGE + 8;
+const ANSWER_LENGTH: u16 = 32;
+const ANSWER: usize = ANSWER_LENGTH as usize;
+const _: () = assert!(ANSWER == MESSAGE + size_of::<LinkLayerOption>());
 /// An address in words: it is compared and copied whole, never by bytes.
 type Words = [u64; 2];
 
@@ -151,7 +153,8 @@ fn check<F: Frame, const AT: usize>(frame: &F, wanted_option: u8) -> Result<Chec
     let ethernet = frame.view::<Ethernet>(0).ok_or(Refusal::Malformed)?;
     let ip = frame.view::<Ipv6>(AT).ok_or(Refusal::Malformed)?;
     let message = frame.view::<Message>(AT + HEADER).ok_or(Refusal::Malformed)?;
-    let length = usize::from(u16::from_be_bytes(ip.payload));
+    let announced = u16::from_be_bytes(ip.payload);
+    let length = usize::from(announced);
     let (source, destination, target) = (words(ip.source), words(ip.destination), words(message.target));
     if ip.first[0] >> 4 != 6
         || ip.hops != 255
@@ -172,8 +175,8 @@ fn check<F: Frame, const AT: usize>(frame: &F, wanted_option: u8) -> Result<Chec
     let mut sum = Sum::default();
     sum.add(source);
     sum.add(destination);
-    sum.number(length);
-    sum.number(usize::from(ICMPV6));
+    sum.number(announced);
+    sum.number(u16::from(ICMPV6));
     sum.message(message);
     let option = options::<F, AT>(frame, units, wanted_option, &mut sum).ok_or(Refusal::Malformed)?;
     if sum.fold() != 0xffff {
@@ -242,7 +245,7 @@ fn solicitation<F: Frame, T: Tables, const AT: usize>(
         return outcome;
     }
     let Some(slot) = lookup(tables, vlan, checked.target) else { return Outcome::NdpOther };
-    match standing(tables, &slot, tables.now()) {
+    match standing(tables, &slot) {
         Standing::Stale => return Outcome::Stale,
         Standing::Silence => return Outcome::NdpSilenced,
         Standing::Fenced => return Outcome::Fenced,
@@ -286,10 +289,9 @@ fn claim<T: Tables>(tables: &T, vlan: u16, address: Words, mac: [u8; 6]) -> Opti
     if slot.mac == mac {
         return None;
     }
-    let now = tables.now();
-    match standing(tables, &slot, now) {
+    match standing(tables, &slot) {
         Standing::Answer => {
-            tables.conflict(slot.counter, mac, now);
+            tables.conflict(slot.counter, mac, tables.now());
             Some(Outcome::NdpConflict)
         }
         Standing::Stale => Some(Outcome::Stale),
@@ -321,8 +323,8 @@ fn write<F: Frame, const AT: usize>(frame: &mut F, asked: &Checked, slot: &Slot,
     let mut sum = Sum::default();
     sum.add(asked.target);
     sum.add(to);
-    sum.number(ANSWER);
-    sum.number(usize::from(ICMPV6));
+    sum.number(ANSWER_LENGTH);
+    sum.number(u16::from(ICMPV6));
     sum.message(&message);
     sum.unit(&option);
     message.checksum = (!sum.fold()).to_ne_bytes();
@@ -331,7 +333,7 @@ fn write<F: Frame, const AT: usize>(frame: &mut F, asked: &Checked, slot: &Slot,
     *answer = Answer {
         ip: Ipv6 {
             first: [0x60, 0, 0, 0],
-            payload: [0, 32],
+            payload: ANSWER_LENGTH.to_be_bytes(),
             next: ICMPV6,
             hops: 255,
             source: octets(asked.target),
@@ -364,10 +366,10 @@ impl Sum {
         }
     }
 
-    /// A number of the pseudo-header (RFC 8200 §8.1), at most 65535.
+    /// A number of the pseudo-header (RFC 8200 §8.1); both fit 16 bits.
     #[inline(always)]
-    fn number(&mut self, number: usize) {
-        self.0 += u64::from((number as u16).to_be());
+    fn number(&mut self, number: u16) {
+        self.0 += u64::from(number.to_be());
     }
 
     #[inline(always)]
@@ -387,6 +389,7 @@ impl Sum {
 
     /// The one's complement sum in 16 bits.
     #[inline(always)]
+    #[expect(clippy::cast_possible_truncation, reason = "the last fold leaves 16 bits")]
     fn fold(&self) -> u16 {
         let sum = (self.0 & 0xffff_ffff) + (self.0 >> 32);
         let sum = (sum & 0xffff) + (sum >> 16 & 0xffff) + (sum >> 32);

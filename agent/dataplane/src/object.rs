@@ -11,7 +11,7 @@ use aya::maps::{MapInfo, MapType};
 use aya::programs::{ProgramError, ProgramInfo, Xdp};
 use aya::{Ebpf, EbpfLoader, include_bytes_aligned};
 use clarion_abi::{
-    Conflict, Control, Filter, KeyV4, KeyV6, MAX_ADDRESSES, MAX_COUNTED, OUTCOMES, Slot, names,
+    Clock, Conflict, Control, Filter, KeyV4, KeyV6, MAX_ADDRESSES, MAX_COUNTED, OUTCOMES, Slot, names,
 };
 
 use crate::error::Error;
@@ -61,7 +61,7 @@ struct Shape {
     entries: u32,
 }
 
-fn shapes() -> [Shape; 7] {
+fn shapes() -> [Shape; 8] {
     use std::mem::size_of;
     let shape = |name, kind, key, value, entries| Shape { name, kind, key, value, entries };
     let outcomes = u32::try_from(OUTCOMES.len()).unwrap_or(u32::MAX);
@@ -72,6 +72,7 @@ fn shapes() -> [Shape; 7] {
         shape(names::FILTER, MapType::Array, 4, size_of::<Filter>(), 1),
         shape(names::OUTCOMES, MapType::PerCpuArray, 4, 8, outcomes),
         shape(names::ANSWERS, MapType::PerCpuArray, 4, 8, MAX_COUNTED),
+        shape(names::CLOCK, MapType::PerCpuArray, 4, size_of::<Clock>(), 1),
         shape(names::CONFLICTS, MapType::Array, 4, size_of::<Conflict>(), MAX_COUNTED),
     ]
 }
@@ -138,15 +139,16 @@ fn load_one(ebpf: &mut Ebpf, name: &'static str) -> Result<Result<InKernel, Prog
 fn adopt_or_pin(loaded: InKernel, pins: &Pins) -> Result<(OwnedFd, u32), Error> {
     let InKernel { info, fd } = loaded;
     let path = pins.program();
-    if let Ok(pinned) = ProgramInfo::from_pin(&path) {
-        if pinned.tag() == info.tag() && same_maps(&pinned, &info) {
-            let fd = sys::open_pin(&path).map_err(|source| Error::Pins {
-                operation: "open",
-                path: path.clone(),
-                source,
-            })?;
-            return Ok((fd, pinned.id()));
-        }
+    if let Ok(pinned) = ProgramInfo::from_pin(&path)
+        && pinned.tag() == info.tag()
+        && same_maps(&pinned, &info)
+    {
+        let fd = sys::open_pin(&path).map_err(|source| Error::Pins {
+            operation: "open",
+            path: path.clone(),
+            source,
+        })?;
+        return Ok((fd, pinned.id()));
     }
     match std::fs::remove_file(&path) {
         Err(error) if error.kind() != ErrorKind::NotFound => {

@@ -56,14 +56,16 @@ impl Filter {
 
 /// 2^64 divided by the golden ratio: multiplying by it spreads neighbouring
 /// addresses over the upper bits (Knuth, volume 3, §6.4), given that they differ
-/// in the lower half: hence the widening here and the fold below.
+/// in the lower half: hence the folds below.
 const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
 
 /// The bit of an IPv4 address (a word as in [`crate::KeyV4`]), below [`FILTER_BITS`].
 #[inline(always)]
 #[must_use]
 pub const fn filter_bit_v4(address: u32) -> u32 {
-    ((address as u64).wrapping_mul(GOLDEN) >> 48) as u32
+    // Within a /16 no two addresses share a bit, and it takes no multiplication:
+    // this is done twice for each ARP frame of other people's.
+    (address ^ (address >> 16)) & 0xffff
 }
 
 /// The bit of an IPv6 address (words as in [`crate::KeyV6`]), below [`FILTER_BITS`].

@@ -17,7 +17,7 @@ mod types;
 
 pub use filter::{FILTER_BITS, FILTER_WORDS, Filter, filter_bit_v4, filter_bit_v6};
 pub use outcome::{OUTCOMES, Outcome, Verdict};
-pub use types::{Conflict, Control, KeyV4, KeyV6, STATE_ANSWER, STATE_SILENCE, Slot, octets, words};
+pub use types::{Clock, Conflict, Control, KeyV4, KeyV6, STATE_ANSWER, STATE_SILENCE, Slot, octets, words};
 
 /// Version of everything in this crate; names the directory of the pins.
 pub const ABI_VERSION: u32 = 1;
@@ -55,6 +55,8 @@ pub mod names {
     pub const OUTCOMES: &str = "CLARION_OUT";
     /// Per-CPU array of `u64`: frames answered, by counter index.
     pub const ANSWERS: &str = "CLARION_ANS";
+    /// Per-CPU array of one: [`crate::Clock`].
+    pub const CLOCK: &str = "CLARION_CLK";
     /// Array of [`crate::Conflict`], by counter index.
     pub const CONFLICTS: &str = "CLARION_CNF";
     /// The program for kernels that take XDP with fragments (Linux 5.18).

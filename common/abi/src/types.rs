@@ -87,6 +87,16 @@ pub struct Control {
     pub grace: u64,
 }
 
+/// The boot clock as each CPU last read it; the program's own.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Pod, Zeroable)]
+pub struct Clock {
+    /// The timer tick in which it was read.
+    pub tick: u64,
+    /// What it said, in nanoseconds.
+    pub boot: u64,
+}
+
 /// The last station that claimed an answered address and had no right to.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Pod, Zeroable)]
@@ -107,7 +117,7 @@ const _: () = {
     assert!(offset_of!(KeyV6, vlan) == 4 && offset_of!(KeyV6, address) == 8);
     assert!(size_of::<Slot>() == 32 && align_of::<Slot>() == 8);
     assert!(offset_of!(Slot, mac) == 16 && offset_of!(Slot, state) == 22 && offset_of!(Slot, counter) == 24);
-    assert!(size_of::<Control>() == 16 && size_of::<Conflict>() == 24);
+    assert!(size_of::<Control>() == 16 && size_of::<Clock>() == 16 && size_of::<Conflict>() == 24);
 };
 
 #[cfg(feature = "user")]

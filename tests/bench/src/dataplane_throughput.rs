@@ -87,7 +87,10 @@ fn with(attached: Attached, pin_dir: &Path, peer: &Peer) -> Result<f64> {
             let report = dataplane.apply(&plan);
             ensure!(report.is_ok(), "the plan failed: {report:?}");
             let result = transfer(peer);
-            Dataplane::cleanup(pin_dir)?;
+            // The maps stay for the next turn: freeing them would disturb it.
+            let plan = Plan::new(&dataplane.observe()?, &Desired::default());
+            let report = dataplane.apply(&plan);
+            ensure!(report.is_ok(), "the plan failed: {report:?}");
             result
         }
     }

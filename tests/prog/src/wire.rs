@@ -147,6 +147,7 @@ pub fn mac(interface: &str) -> anyhow::Result<[u8; 6]> {
 }
 
 /// The address of a packet socket: a protocol, in network order, on an interface.
+#[expect(clippy::cast_possible_truncation, reason = "a family of 17 and a structure of 20 bytes")]
 fn address(ifindex: u32, protocol: u16) -> SockAddr {
     let mut storage = SockAddrStorage::zeroed();
     // SAFETY: `sockaddr_ll` fits the storage and any bytes are valid for it.
