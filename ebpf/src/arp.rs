@@ -8,7 +8,7 @@
 //! would be a broadcast on a stranger's behalf (RFC 1812 §3.3.2).
 
 use bytemuck::{Pod, Zeroable};
-use clarion_abi::{KeyV4, Outcome, filter_bit_v4};
+use clarion_abi::{KeyV4, Outcome};
 
 use crate::frame::{Frame, Standing, Tables, is_station, reaches, standing};
 use crate::link::Ethernet;
@@ -42,8 +42,8 @@ pub(crate) fn handle<F: Frame, T: Tables, const AT: usize>(frame: &mut F, tables
     let is_request = head == u64::from_ne_bytes(REQUEST);
     let (claims, asks) = match tables.filter() {
         Some(filter) => (
-            filter.has(filter_bit_v4(u32::from_ne_bytes(arp.sender))),
-            is_request & filter.has(filter_bit_v4(u32::from_ne_bytes(arp.target))),
+            filter.has_v4(u32::from_ne_bytes(arp.sender)),
+            is_request & filter.has_v4(u32::from_ne_bytes(arp.target)),
         ),
         None => (true, is_request),
     };

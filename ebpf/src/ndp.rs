@@ -6,7 +6,7 @@
 //! sends such solicitations, and fragmented ones must be ignored (RFC 6980 §5).
 
 use bytemuck::{Pod, Zeroable};
-use clarion_abi::{KeyV6, MAX_OPTION_UNITS, Outcome, Slot, filter_bit_v6, octets, words};
+use clarion_abi::{KeyV6, MAX_OPTION_UNITS, Outcome, Slot, octets, words};
 
 use crate::frame::{Frame, Standing, Tables, is_station, reaches, standing};
 use crate::link::Ethernet;
@@ -105,10 +105,7 @@ pub(crate) fn handle<F: Frame, T: Tables, const AT: usize>(
     let Some(message) = frame.view::<Message>(AT + HEADER) else { return Some(Outcome::NdpMalformed) };
     let solicits = kind == SOLICITATION;
     let (claims, asks) = match tables.filter() {
-        Some(filter) => (
-            solicits && filter.has(filter_bit_v6(words(ip.source))),
-            filter.has(filter_bit_v6(words(message.target))),
-        ),
+        Some(filter) => (solicits && filter.has_v6(words(ip.source)), filter.has_v6(words(message.target))),
         None => (solicits, true),
     };
     Some(match (claims || asks, solicits) {
