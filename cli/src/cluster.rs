@@ -17,6 +17,8 @@ use serde::de::DeserializeOwned;
 
 /// The label by which agents' Leases are found.
 const AGENT_LEASES: &str = "clarion.dev/agent=true";
+/// A Lease is named for its node; its holder is one process on it.
+const LEASE_PREFIX: &str = "clarion-agent-";
 
 /// What was read. Nothing here is written back.
 pub(crate) struct Cluster {
@@ -30,6 +32,8 @@ pub(crate) struct Cluster {
     leases: BTreeMap<String, Lease>,
     l2_status: Vec<clarion_api::ServiceL2Status>,
     bgp_status: Vec<clarion_api::ServiceBGPStatus>,
+    states: Vec<clarion_api::ConfigurationState>,
+    lb_class: Option<String>,
     events: Vec<Event>,
     now: jiff::Timestamp,
 }
@@ -40,13 +44,19 @@ pub(crate) struct LoadBalancer {
     pub(crate) labels: Labels,
     /// As in `status.loadBalancer.ingress`.
     pub(crate) addresses: Vec<IpAddr>,
+    /// `spec.loadBalancerClass`.
+    pub(crate) class: Option<String>,
     /// `externalTrafficPolicy`, `Cluster` when absent.
     pub(crate) traffic_policy: String,
 }
 
 impl Cluster {
     /// Reads everything the commands report on.
-    pub(crate) async fn read(client: &Client, namespace: &str) -> anyhow::Result<Self> {
+    pub(crate) async fn read(
+        client: &Client,
+        namespace: &str,
+        lb_class: Option<String>,
+    ) -> anyhow::Result<Self> {
         let (pools, l2, bgp, peers, bfd, communities) = futures::try_join!(
             list::<clarion_api::IPAddressPool>(client, namespace),
             list::<clarion_api::L2Advertisement>(client, namespace),
@@ -65,7 +75,7 @@ impl Cluster {
             communities: arcs(communities),
         };
         let outcome = clarion_config::parse(&objects, &Config::default());
-        let (services, nodes, slices, leases, l2_status, bgp_status, events) = futures::try_join!(
+        let (services, nodes, slices, leases, l2_status, bgp_status, states, events) = futures::try_join!(
             all(Api::<Service>::all(client.clone()), ListParams::default()),
             all(Api::<Node>::all(client.clone()), ListParams::default()),
             all(Api::<EndpointSlice>::all(client.clone()), ListParams::default()),
@@ -73,6 +83,7 @@ impl Cluster {
                 Api::<Lease>::namespaced(client.clone(), namespace),
                 ListParams::default().labels(AGENT_LEASES)
             ),
+            list(client, namespace),
             list(client, namespace),
             list(client, namespace),
             all(
@@ -88,20 +99,37 @@ impl Cluster {
             slices,
             leases: leases
                 .into_iter()
-                .filter_map(|l| Some((l.spec.as_ref()?.holder_identity.clone()?, l)))
+                .filter_map(|l| Some((l.name_any().strip_prefix(LEASE_PREFIX)?.to_owned(), l)))
                 .collect(),
             l2_status,
             bgp_status,
+            states,
+            lb_class,
             events,
             now: jiff::Timestamp::now(),
         })
     }
 
-    /// Services of type LoadBalancer, in the order of their names.
+    /// Services of type LoadBalancer and of our class, in the order of their names.
     pub(crate) fn services(&self) -> impl Iterator<Item = LoadBalancer> {
-        let mut all: Vec<_> = self.services.iter().filter_map(load_balancer).collect();
+        let balancers = self.services.iter().filter_map(load_balancer);
+        let mut all: Vec<_> = balancers.filter(|s| self.is_ours(s)).collect();
         all.sort_by(|a, b| a.key.cmp(&b.key));
         all.into_iter()
+    }
+
+    /// Whether the Service is of the class that this installation serves (contract §2.2).
+    pub(crate) fn is_ours(&self, service: &LoadBalancer) -> bool {
+        service.class == self.lb_class
+    }
+
+    /// What controller and agents say of the configuration they could not take over.
+    pub(crate) fn complaints(&self) -> impl Iterator<Item = String> {
+        self.states.iter().filter_map(|state| {
+            let status = state.status.as_ref()?;
+            let summary = status.error_summary.as_deref().filter(|s| !s.is_empty())?;
+            Some(format!("{}: {}", state.name_any(), summary.replace('\n', "; ")))
+        })
     }
 
     /// The Service object, of whatever type.
@@ -199,6 +227,7 @@ pub(crate) fn load_balancer(service: &Service) -> Option<LoadBalancer> {
         key: ServiceKey::new(service.namespace().unwrap_or_default(), service.name_any()),
         labels: service.labels().clone(),
         addresses: ingress.filter_map(|i| i.ip.as_deref()?.parse().ok()).collect(),
+        class: spec.load_balancer_class.clone(),
         traffic_policy: spec.external_traffic_policy.clone().unwrap_or_else(|| "Cluster".to_owned()),
     })
 }
@@ -299,6 +328,8 @@ pub(crate) mod tests {
                     vec![]
                 },
                 bgp_status: vec![],
+                states: vec![],
+                lb_class: None,
                 events: vec![object(json!({
                     "metadata": {"name": "e", "namespace": "shop"}, "type": "Warning", "reason": "AllocationFailed",
                     "message": "no available IPs", "involvedObject": {"namespace": "shop", "name": "web"}}))],

@@ -44,8 +44,14 @@ pub(crate) fn report(cluster: &Cluster, key: &ServiceKey) -> Option<Report> {
     let service = cluster.service(key)?;
     let Some(balancer) = load_balancer(service) else {
         let kind = service.spec.as_ref().and_then(|s| s.type_.clone()).unwrap_or_default();
-        return Some(Report::not_load_balancer(key, &kind));
+        let advice = format!("type is {kind}: only Services of type LoadBalancer get an address");
+        return Some(Report::not_ours(key, advice));
     };
+    if !cluster.is_ours(&balancer) {
+        let class = balancer.class.as_deref().map_or("none".to_owned(), |c| format!("{c:?}"));
+        let advice = format!("its loadBalancerClass is {class}: another controller's, or say --lb-class");
+        return Some(Report::not_ours(key, advice));
+    }
     let pool = balancer.addresses.first().and_then(|a| cluster.pool_of(*a));
     let mut report = Report {
         service: key.to_string(),
@@ -65,7 +71,11 @@ pub(crate) fn report(cluster: &Cluster, key: &ServiceKey) -> Option<Report> {
         warning: cluster.last_warning(key),
         advice: None,
     };
-    report.advice = report.advise(pool);
+    report.advice = report.advise(pool, cluster);
+    if report.advice.is_none() {
+        // Whatever it was about, it is over.
+        report.warning = None;
+    }
     Some(report)
 }
 
@@ -99,7 +109,8 @@ fn mismatch(
 }
 
 impl Report {
-    fn not_load_balancer(key: &ServiceKey, kind: &str) -> Self {
+    /// For Services that nothing is done for.
+    fn not_ours(key: &ServiceKey, advice: String) -> Self {
         Self {
             service: key.to_string(),
             addresses: Vec::new(),
@@ -109,15 +120,17 @@ impl Report {
             layer2_owner: None,
             bgp: Vec::new(),
             warning: None,
-            advice: Some(format!("type is {kind}: only Services of type LoadBalancer get an address")),
+            advice: Some(advice),
         }
     }
 
     /// The first thing that is missing on the way from the address to the pod.
-    fn advise(&self, pool: Option<&Pool>) -> Option<String> {
+    fn advise(&self, pool: Option<&Pool>, cluster: &Cluster) -> Option<String> {
         if self.addresses.is_empty() {
             return Some(match &self.warning {
-                Some((reason, message)) => format!("no address: {reason}: {message}"),
+                Some((reason, message)) => {
+                    format!("no address: {reason}: {message}: {}", remedy(message, cluster))
+                }
                 None => {
                     "no address yet: `kubectl get deployment -n metallb-system clarion-controller`".to_owned()
                 }
@@ -148,6 +161,25 @@ impl Report {
     }
 }
 
+/// What helps against a refusal, told by MetalLB's words for it (contract §2.3, §2.5).
+fn remedy(message: &str, cluster: &Cluster) -> String {
+    let pools = || cluster.config.pools.keys().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    if cluster.config.pools.is_empty() {
+        "create an IPAddressPool".to_owned()
+    } else if message.contains("unknown pool") {
+        format!("ask for one of these pools: {}", pools())
+    } else if message.contains("is not allowed in config") {
+        format!("ask for an address of these pools: {}", pools())
+    } else if message.contains("already in use") || message.contains("also in use") {
+        "ask for another address, or share this one (annotation metallb.io/allow-shared-ip on both Services)"
+            .to_owned()
+    } else if message.contains("no available IPs") {
+        "add addresses to a pool, or delete a Service that no longer needs its own".to_owned()
+    } else {
+        "`kubectl describe service` shows what led to it".to_owned()
+    }
+}
+
 /// The report for people.
 pub(crate) fn text(report: &Report) -> String {
     let mut lines = vec![format!("Service {}", report.service)];
@@ -164,7 +196,7 @@ pub(crate) fn text(report: &Report) -> String {
     }
     line("layer 2 owner", report.layer2_owner.clone().unwrap_or_else(|| "none".to_owned()));
     for (node, peers) in &report.bgp {
-        line("BGP", format!("{node} to {}", peers.join(", ")));
+        line("BGP from", format!("{node}, for BGPPeers {}", peers.join(", ")));
     }
     if let Some((reason, message)) = &report.warning {
         line("last warning", format!("{reason}: {message}"));

@@ -11,11 +11,13 @@ mod explain;
 mod output;
 mod status;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
 use clarion_core::ServiceKey;
+use kube::config::{KubeConfigOptions, Kubeconfig};
 
 use cluster::Cluster;
 use output::Format;
@@ -29,6 +31,15 @@ struct Cli {
     /// Where IPAddressPools, advertisements and peers are read from.
     #[arg(long, global = true, env = "METALLB_NAMESPACE", default_value = "metallb-system")]
     config_namespace: String,
+    /// The class of Services that this installation serves; those without one when absent.
+    #[arg(long, global = true)]
+    lb_class: Option<String>,
+    /// The kubeconfig file; $KUBECONFIG or ~/.kube/config when absent.
+    #[arg(long, global = true)]
+    kubeconfig: Option<PathBuf>,
+    /// The kubeconfig's context to use.
+    #[arg(long, global = true)]
+    context: Option<String>,
     /// Print a table for people, or the same report for programs.
     #[arg(short, long, global = true, value_enum, default_value_t = Format::Table)]
     output: Format,
@@ -72,17 +83,41 @@ pub fn main() -> ExitCode {
     match runtime.block_on(run(cli)) {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            // Errors of the client repeat their causes in their own words: the first
+            // says what was tried, the last why it failed.
+            match error.chain().len() {
+                1 => eprintln!("error: {error}"),
+                _ => eprintln!("error: {error}: {}", error.root_cause()),
+            }
             ExitCode::FAILURE
         }
     }
 }
 
+/// Connects as kubectl would with the same two flags.
+async fn connect(cli: &Cli) -> anyhow::Result<kube::Client> {
+    let options = KubeConfigOptions { context: cli.context.clone(), ..KubeConfigOptions::default() };
+    let config = match (&cli.kubeconfig, &cli.context) {
+        (Some(file), _) => {
+            let file = Kubeconfig::read_from(file)
+                .with_context(|| format!("cannot read --kubeconfig {}", file.display()))?;
+            kube::Config::from_custom_kubeconfig(file, &options)
+                .await
+                .context("this kubeconfig is of no use")?
+        }
+        (None, Some(_)) => {
+            kube::Config::from_kubeconfig(&options).await.context("the kubeconfig has no such --context")?
+        }
+        (None, None) => kube::Config::infer()
+            .await
+            .context("no cluster to ask: set KUBECONFIG, or try `kubectl cluster-info`")?,
+    };
+    kube::Client::try_from(config).context("cannot make a client of the kubeconfig")
+}
+
 async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
-    let client = kube::Client::try_default()
-        .await
-        .context("no cluster to ask: set KUBECONFIG, or try `kubectl cluster-info`")?;
-    let cluster = Cluster::read(&client, &cli.config_namespace).await?;
+    let client = connect(&cli).await?;
+    let cluster = Cluster::read(&client, &cli.config_namespace, cli.lb_class).await?;
     match cli.command {
         Command::Status => {
             let report = status::report(&cluster);

@@ -1,5 +1,7 @@
 //! `kubectl clarion status`: pools, Services, nodes and problems on one screen.
 
+use std::collections::BTreeSet;
+
 use clarion_core::AddressRange;
 use serde::Serialize;
 
@@ -44,6 +46,21 @@ struct NodeRow {
     bgp_services: usize,
 }
 
+impl ServiceRow {
+    /// What is missing, and the command that says why.
+    fn problem(&self) -> Option<String> {
+        let missing = if self.addresses.is_empty() {
+            "no address"
+        } else if self.owner.is_none() && self.bgp_nodes.is_empty() {
+            "an address that no node announces"
+        } else {
+            return None;
+        };
+        let name = &self.service;
+        Some(format!("Service {name} has {missing}: `kubectl clarion explain service {name}` says why"))
+    }
+}
+
 /// A Lease older than this is worth a look (agents renew each second).
 const LEASE_FRESH_S: i64 = 5;
 
@@ -59,6 +76,8 @@ pub(crate) fn report(cluster: &Cluster) -> Report {
             bgp_nodes: cluster.bgp_announcers(&service.key).map(|(node, _)| node).collect(),
         })
         .collect();
+    // Shared addresses count once.
+    let in_use: BTreeSet<_> = cluster.services().flat_map(|s| s.addresses).collect();
     let pools = cluster
         .config
         .pools
@@ -67,7 +86,7 @@ pub(crate) fn report(cluster: &Cluster) -> Report {
             name: pool.name.to_string(),
             addresses: pool.ranges.iter().map(AddressRange::to_string).collect(),
             auto_assign: pool.auto_assign,
-            assigned: cluster.services().flat_map(|s| s.addresses).filter(|a| pool.contains(*a)).count(),
+            assigned: in_use.iter().filter(|a| pool.contains(**a)).count(),
         })
         .collect();
     let nodes = cluster
@@ -83,10 +102,8 @@ pub(crate) fn report(cluster: &Cluster) -> Report {
         .problems
         .iter()
         .map(ToString::to_string)
-        .chain(services.iter().filter(|s| s.addresses.is_empty()).map(|s| {
-            let name = &s.service;
-            format!("Service {name} has no address: `kubectl clarion explain service {name}` says why")
-        }))
+        .chain(cluster.complaints())
+        .chain(services.iter().filter_map(ServiceRow::problem))
         .chain(nodes.iter().filter(|n| n.lease_age_s.is_none_or(|age| age > LEASE_FRESH_S)).map(|n| {
             format!("node {} has no live agent: `kubectl get pods -A -l app.kubernetes.io/component=agent -o wide`", n.node)
         }))
