@@ -43,6 +43,8 @@ struct Seen {
     renewal: String,
     /// When it last changed, or when we began to count again.
     since: Duration,
+    /// It changed under our eyes: what a dead node left behind never does.
+    heard: bool,
 }
 
 /// What this node knows of the others' Leases.
@@ -52,6 +54,8 @@ pub struct Liveness {
     nodes: BTreeMap<NodeName, Seen>,
     /// When any renewal last came through the watch.
     evidence: Option<Duration>,
+    /// When the first Lease was seen: the initial list comes then.
+    started: Option<Duration>,
 }
 
 impl Liveness {
@@ -64,12 +68,23 @@ impl Liveness {
     /// A Lease was seen. `renewal` is any text that differs after each renewal.
     /// The first sight of a node counts as a renewal: its clock cannot be asked.
     pub fn observe(&mut self, node: &NodeName, renewal: &str, now: Duration) {
-        match self.nodes.get(node) {
+        let heard = match self.nodes.get(node) {
             Some(seen) if seen.renewal == renewal => return,
-            _ => {}
-        }
+            // A Lease that appears later was made by a living node.
+            known => {
+                known.is_some() || now.saturating_sub(*self.started.get_or_insert(now)) > self.timing.pause
+            }
+        };
         self.count_evidence(now);
-        self.nodes.insert(node.clone(), Seen { renewal: renewal.to_owned(), since: now });
+        self.nodes.insert(node.clone(), Seen { renewal: renewal.to_owned(), since: now, heard });
+    }
+
+    /// Whether the node was heard to renew since we began to look, or to look
+    /// again after a broken view. Until then "alive" is only the benefit of the
+    /// doubt, and nothing that works is to be given up for it.
+    #[must_use]
+    pub fn heard(&self, node: &NodeName) -> bool {
+        self.nodes.get(node).is_some_and(|seen| seen.heard)
     }
 
     /// A Lease was deleted: the node said goodbye.
@@ -120,7 +135,7 @@ impl Liveness {
                 let missed = evidence.is_some_and(|at| at.saturating_sub(seen.since) >= timing.missed);
                 let dead = missed && now.saturating_sub(seen.since) >= timing.stale;
                 if !dead {
-                    seen.since = now;
+                    (seen.since, seen.heard) = (now, false);
                 }
             }
         }
@@ -148,6 +163,28 @@ mod tests {
                 live.observe(&name(node), &format!("{from}/{tick}"), at(millis + i * 100));
             }
         }
+    }
+
+    #[test]
+    fn what_a_dead_node_left_behind_is_never_heard() {
+        let mut live = Liveness::new(Timing::default());
+        live.observe(&name("dead"), "left behind", at(0));
+        live.observe(&name("me"), "1", at(10));
+        assert!(live.alive(&name("dead"), at(10)) && !live.heard(&name("dead")));
+        live.observe(&name("me"), "2", at(900));
+        live.observe(&name("dead"), "left behind", at(900));
+        assert!(live.heard(&name("me")) && !live.heard(&name("dead")));
+        live.observe(&name("new"), "1", at(2000));
+        assert!(live.heard(&name("new")), "a Lease that appears is a living node's");
+    }
+
+    #[test]
+    fn after_a_broken_view_everybody_must_be_heard_again() {
+        let mut live = Liveness::new(Timing::default());
+        renew(&mut live, &["a", "b"], 0, 3000);
+        assert!(live.heard(&name("a")) && live.heard(&name("b")));
+        live.observe(&name("a"), "back", at(60_000));
+        assert!(live.heard(&name("a")) && !live.heard(&name("b")) && live.alive(&name("b"), at(60_000)));
     }
 
     #[test]

@@ -145,6 +145,12 @@ impl Ownership {
         self.liveness.known().filter(|n| self.liveness.alive(n, now)).cloned().collect()
     }
 
+    /// Whether the node's life is seen, not assumed (see [`Liveness::heard`]).
+    #[must_use]
+    pub fn heard(&self, node: &NodeName) -> bool {
+        self.liveness.heard(node)
+    }
+
     /// Whether nobody can be declared dead, since no renewal comes through.
     #[must_use]
     pub fn frozen(&self, now: Duration) -> bool {

@@ -19,6 +19,9 @@ use crate::{Snapshot, Watch};
 
 /// Joined already (the same number on every Linux architecture we ship).
 const EEXIST: i32 = 17;
+/// Joined already, though its address is gone: a link that went down takes the
+/// address along and leaves the membership behind.
+const EADDRINUSE: i32 = 98;
 /// Not joined.
 const EADDRNOTAVAIL: i32 = 99;
 
@@ -81,15 +84,15 @@ impl Groups {
             GroupChange::Join(index, group) => {
                 let mut request = self.handle.address().add(index, IpAddr::V6(group), 128);
                 *request.message_mut() = message(index, group);
-                (request.execute().await, EEXIST)
+                (request.execute().await, [EEXIST, EADDRINUSE])
             }
             GroupChange::Leave(index, group) => {
-                (self.handle.address().del(message(index, group)).execute().await, EADDRNOTAVAIL)
+                (self.handle.address().del(message(index, group)).execute().await, [EADDRNOTAVAIL; 2])
             }
         };
         match result {
             Err(rtnetlink::Error::NetlinkError(message))
-                if message.code.is_some_and(|code| code.get() == -harmless) =>
+                if message.code.is_some_and(|code| harmless.contains(&-code.get())) =>
             {
                 Ok(())
             }
