@@ -149,7 +149,12 @@ impl Teller {
         for saying in sayings {
             if let Some(service) = service {
                 let key = write.map_or(&service.key, |write| &write.key);
-                tracing::info!(service = %key, reason = saying.reason.as_str(), "{}", saying.message);
+                let reason = saying.reason.as_str();
+                if saying.reason.is_warning() {
+                    tracing::warn!(service = %key, reason, "{}", saying.message);
+                } else {
+                    tracing::info!(service = %key, reason, "{}", saying.message);
+                }
                 self.tell(Told::of(service, saying));
             }
         }

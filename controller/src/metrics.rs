@@ -36,8 +36,8 @@ pub struct Metrics {
     pub config_stale: Gauge,
     /// Whether this replica leads.
     pub leading: Gauge,
-    /// Services that wait for an address.
-    pub waiting: Gauge,
+    /// Load balancers of ours without an address.
+    pub pending: Gauge,
     total: PoolGauge,
     total_v4: PoolGauge,
     total_v6: PoolGauge,
@@ -72,7 +72,7 @@ impl Metrics {
         let config_stale =
             gauge("k8s_client_config_stale_bool", "1 while some object is set aside as invalid");
         let leading = gauge("controller_leading_bool", "1 while this replica holds the Lease");
-        let waiting = gauge("allocator_services_pending", "Services that wait for an address");
+        let pending = gauge("allocator_services_pending", "Services of type LoadBalancer without an address");
         let mut pools = |name: &str, help: &str| {
             let family = PoolGauge::default();
             registry.register(name, help, family.clone());
@@ -85,7 +85,7 @@ impl Metrics {
             config_loaded,
             config_stale,
             leading,
-            waiting,
+            pending,
             total: pools("allocator_addresses_total", "Addresses in the pool"),
             total_v4: pools("allocator_ipv4_addresses_total", "IPv4 addresses in the pool"),
             total_v6: pools("allocator_ipv6_addresses_total", "IPv6 addresses in the pool"),

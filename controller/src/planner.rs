@@ -5,11 +5,12 @@
 //! Services ([`Planner::start`]), since another leader may have written it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use clarion_alloc::{Allocator, Cleared, Families, Outcome, PoolCounters, Refusal, Request};
-use clarion_config::{self as config, Pool};
-use clarion_core::{Labels, PoolName, ServiceKey, VipSet};
+use clarion_config::{self as config, Config};
+use clarion_core::{AllocReason, Labels, PoolName, ServiceKey, VipSet};
 
 use crate::pools::{self, EligibleCache};
 use crate::service::{FamilyProblem, Role, ServiceView};
@@ -46,13 +47,14 @@ type Held = (VipSet, Option<PoolName>);
 #[derive(Debug, Default)]
 pub struct Planner {
     allocator: Allocator,
-    pools: BTreeMap<PoolName, Pool>,
+    /// The pools, in force and set aside, and nothing else.
+    config: Config,
     cache: EligibleCache,
     known: BTreeMap<ServiceKey, Known>,
     /// Services that hold less than they want: a freed address may be theirs.
     waiting: BTreeSet<ServiceKey>,
-    /// Whether some pool could not be read and has no last good version either.
-    incomplete: bool,
+    /// Load balancers without any address, whatever the reason.
+    pending: BTreeSet<ServiceKey>,
     /// Whether an address has become free since [`Planner::take_freed`].
     freed: bool,
 }
@@ -62,6 +64,8 @@ pub struct Planner {
 struct Known {
     uid: String,
     standing: Vec<Saying>,
+    /// What happened and could not be said, since the write that it went with failed.
+    unsaid: Vec<Saying>,
     /// Why the address in its status could not be recovered, until it has been said.
     lost: Option<Cleared>,
 }
@@ -85,9 +89,8 @@ impl Planner {
     /// Takes another configuration. Nobody loses anything by that until it is planned for.
     pub fn configure(&mut self, outcome: &config::Outcome) {
         self.allocator.set_pools(pools::specs(&outcome.config));
-        self.pools.clone_from(&outcome.config.pools);
-        self.incomplete =
-            outcome.problems.iter().any(|p| p.object.kind == "IPAddressPool" && !p.last_good_kept);
+        self.config.pools.clone_from(&outcome.config.pools);
+        self.config.set_aside.clone_from(&outcome.config.set_aside);
         self.cache.clear();
     }
 
@@ -106,12 +109,23 @@ impl Planner {
             }
             Role::Balancer { families: Err(problem), .. } => self.undecidable(service, problem),
             Role::Balancer { families: Ok(families), wish, claim } => {
-                let eligible = self.cache.get(&self.pools, &service.key, &service.labels, namespace_labels);
-                let request =
-                    Request { families: *families, wish: wish.clone(), claim: Arc::clone(claim), eligible };
+                let eligible =
+                    self.cache.get(&self.config.pools, &service.key, &service.labels, namespace_labels);
+                let request = Request {
+                    families: *families,
+                    wish: wish.clone(),
+                    claim: Arc::clone(claim),
+                    eligible,
+                    set_aside: self.set_aside(&service.key),
+                };
                 self.decide(service, &request)
             }
         };
+        if held.is_none() && matches!(service.role, Role::Balancer { .. }) {
+            self.pending.insert(service.key.clone());
+        } else {
+            self.pending.remove(&service.key);
+        }
         let write = write(service, held);
         ServicePlan { sayings: self.news(service, write.is_some(), sayings), write }
     }
@@ -121,6 +135,19 @@ impl Planner {
         self.let_go(key);
         self.known.remove(key);
         self.waiting.remove(key);
+        self.pending.remove(key);
+    }
+
+    /// The write that these were to be told with did not happen, so they have not been told:
+    /// the next plan says them, as far as they are true then.
+    pub fn unsaid(&mut self, key: &ServiceKey, sayings: Vec<Saying>) {
+        let Some(known) = self.known.get_mut(key) else { return };
+        // What stands is news again; a deprecated annotation is mentioned with each write.
+        known.standing.retain(|saying| !sayings.contains(saying));
+        let happened = sayings.into_iter().filter(|saying| {
+            matches!(saying.reason, AllocReason::ClearAssignment | AllocReason::IpAllocated)
+        });
+        known.unsaid.extend(happened);
     }
 
     /// The Services that wait, if an address has become free since the last call.
@@ -134,10 +161,10 @@ impl Planner {
         self.allocator.counters().map(|(name, counters)| (name.clone(), counters)).collect()
     }
 
-    /// How many Services wait for an address.
+    /// How many load balancers have no address, whatever the reason.
     #[must_use]
-    pub fn waiting(&self) -> usize {
-        self.waiting.len()
+    pub fn pending(&self) -> usize {
+        self.pending.len()
     }
 
     /// Recovers a Service that is seen for the first time. Later its status says
@@ -158,13 +185,6 @@ impl Planner {
 
     fn decide(&mut self, service: &ServiceView, request: &Request) -> (Option<Held>, Sayings) {
         let before = self.allocator.holding(&service.key).map(|holding| holding.addresses);
-        if let Some(held) =
-            before.filter(|held| self.incomplete && held.iter().any(|a| self.allocator.pool_of(a).is_none()))
-        {
-            // Its pool may be the one that could not be read: nothing is revoked for that.
-            let pool = service.shown.pool.as_deref().map(PoolName::from);
-            return (Some((held, pool)), Sayings::default());
-        }
         let mut decision = self.allocator.decide(&service.key, request);
         if decision.cleared.is_none() {
             decision.cleared = self.known.get_mut(&service.key).and_then(|known| known.lost.take());
@@ -191,6 +211,14 @@ impl Planner {
         (decision.outcome.grant().map(|grant| (grant.addresses, Some(grant.pool.clone()))), said)
     }
 
+    /// What the Service holds of pools that are set aside, by the same rule by which agents
+    /// announce it ([`Config::pool_of`]).
+    fn set_aside(&self, key: &ServiceKey) -> BTreeMap<IpAddr, PoolName> {
+        let held = self.allocator.holding(key).map(|holding| holding.addresses).unwrap_or_default();
+        let orphans = held.iter().filter(|address| self.allocator.pool_of(*address).is_none());
+        orphans.filter_map(|address| Some((address, self.config.pool_of(address)?.name.clone()))).collect()
+    }
+
     fn undecidable(&mut self, service: &ServiceView, problem: &FamilyProblem) -> (Option<Held>, Sayings) {
         self.let_go(&service.key);
         let standing = Saying::families(&service.key, problem).into_iter().collect();
@@ -206,7 +234,15 @@ impl Planner {
     /// Service is being changed anyway (contract §2.1), or a restart would shout.
     fn news(&mut self, service: &ServiceView, writes: bool, sayings: Sayings) -> Vec<Saying> {
         let known = self.known.entry(service.key.clone()).or_default();
-        let mut news = sayings.happened;
+        let mut news = std::mem::take(&mut known.unsaid);
+        // Only the last of several addresses has been written ever.
+        let holds = self.allocator.holding(&service.key).is_some();
+        let again = sayings.happened.iter().any(|saying| saying.reason == AllocReason::IpAllocated);
+        news.retain(|saying| saying.reason != AllocReason::IpAllocated || (holds && !again));
+        news.extend(sayings.happened);
+        if !matches!(service.role, Role::Balancer { .. }) {
+            news.clear();
+        }
         news.extend(sayings.standing.iter().filter(|saying| !known.standing.contains(saying)).cloned());
         known.standing = sayings.standing;
         if writes && matches!(service.role, Role::Balancer { .. }) {
@@ -216,7 +252,7 @@ impl Planner {
     }
 }
 
-fn has(set: VipSet, address: std::net::IpAddr) -> bool {
+fn has(set: VipSet, address: IpAddr) -> bool {
     set.iter().any(|a| a == address)
 }
 

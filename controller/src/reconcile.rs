@@ -156,8 +156,8 @@ impl Wires {
         self.metrics.config_loaded.set(i64::from(state.index().config_synced()));
         self.metrics.config_stale.set(i64::from(!parsed.problems.is_empty()));
         self.metrics.leading.set(i64::from(state.planner().is_some()));
-        let waiting = state.planner().map_or(0, crate::planner::Planner::waiting);
-        self.metrics.waiting.set(i64::try_from(waiting).unwrap_or(i64::MAX));
+        let pending = state.planner().map_or(0, crate::planner::Planner::pending);
+        self.metrics.pending.set(i64::try_from(pending).unwrap_or(i64::MAX));
         let unsynced = state.index().unsynced();
         let reasons = unsynced.iter().map(|kind| {
             format!(

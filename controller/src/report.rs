@@ -117,7 +117,9 @@ impl Report {
         objects.extend(all(index.peers.objects.values(), &parsed.problems));
         objects.extend(all(index.bfd.objects.values(), &parsed.problems));
         objects.extend(all(index.communities.objects.values(), &parsed.problems));
-        Self { objects, summary: lines(parsed.problems.iter().map(ToString::to_string)) }
+        // Each line says by itself what it is, as in the agents' states.
+        let summary = parsed.problems.iter().map(|problem| format!("configuration error: {problem}"));
+        Self { objects, summary: lines(summary) }
     }
 }
 
@@ -219,11 +221,11 @@ pub fn condition(kind: &str, problem: Option<&str>, generation: Option<i64>, sin
 /// The status of ConfigurationState `controller` (contract §1.9).
 #[must_use]
 pub fn state(summary: &str, now: &Time) -> Value {
-    let message = (!summary.is_empty()).then(|| format!("configuration error: {summary}"));
+    let message = (!summary.is_empty()).then_some(summary);
     json!({
         "result": if message.is_some() { "Invalid" } else { "Valid" },
-        "errorSummary": message.as_deref().unwrap_or_default(),
-        "conditions": [condition(STATE_CONDITION, message.as_deref(), None, now)],
+        "errorSummary": summary,
+        "conditions": [condition(STATE_CONDITION, message, None, now)],
     })
 }
 

@@ -11,6 +11,7 @@ use clarion_core::ServiceKey;
 use crate::index::{Change, Index};
 use crate::planner::{Planner, ServicePlan};
 use crate::service::ServiceView;
+use crate::words::Saying;
 
 /// First pause after a failed write. Doubles each time.
 const FIRST_RETRY: Duration = Duration::from_millis(100);
@@ -42,11 +43,20 @@ pub struct State {
     /// Services to plan for, in the order in which they changed.
     queue: VecDeque<ServiceKey>,
     queued: BTreeSet<ServiceKey>,
-    /// Writes under way, with the version they were planned from, and whether the
-    /// Service has to be planned for again afterwards.
-    busy: BTreeMap<ServiceKey, (String, bool)>,
+    /// Writes under way.
+    busy: BTreeMap<ServiceKey, Busy>,
     retries: BTreeMap<ServiceKey, Retry>,
     changed: bool,
+}
+
+#[derive(Debug)]
+struct Busy {
+    /// The version that the write was planned from.
+    version: String,
+    /// Whether the Service has to be planned for again afterwards.
+    again: bool,
+    /// What is told once it is written.
+    sayings: Vec<Saying>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -160,10 +170,13 @@ impl State {
             let Some(service) = self.index.services.objects.get(&key) else { continue };
             let plan = planner.plan(service, &self.index.namespace_labels(&key.namespace));
             self.changed = true;
-            self.enqueue_freed();
             if let Some(write) = &plan.write {
-                self.busy.insert(key.clone(), (write.resource_version.clone(), false));
+                let version = write.resource_version.clone();
+                self.busy.insert(key.clone(), Busy { version, again: false, sayings: plan.sayings.clone() });
             }
+            // After it: who loses an address waits for one too, and a second write of the
+            // Service beside this one would win half of the time, with nothing to tell.
+            self.enqueue_freed();
             if plan != ServicePlan::default() {
                 return Some((key, plan));
             }
@@ -173,7 +186,10 @@ impl State {
 
     /// A write has ended.
     pub fn written(&mut self, key: &ServiceKey, result: Written, now: Instant) {
-        let Some((version, mut again)) = self.busy.remove(key) else { return };
+        let Some(Busy { version, mut again, sayings }) = self.busy.remove(key) else { return };
+        if let (Some(planner), Written::Stale | Written::Failed) = (&mut self.planner, &result) {
+            planner.unsaid(key, sayings);
+        }
         let seen = self.index.services.objects.get(key).map(|service| service.resource_version.as_str());
         match result {
             Written::Done(service) => {
@@ -205,10 +221,10 @@ impl State {
     fn reparse(&mut self) {
         let parsed = clarion_config::parse(&self.index.objects(&self.namespace), &self.parsed.config);
         let same_pools = parsed.config.pools == self.parsed.config.pools;
-        let same_problems = parsed.problems == self.parsed.problems;
+        let same_set_aside = parsed.config.set_aside == self.parsed.config.set_aside;
         self.parsed = parsed;
         if let Some(planner) = &mut self.planner
-            && !(same_pools && same_problems)
+            && !(same_pools && same_set_aside)
         {
             planner.configure(&self.parsed);
             self.enqueue_all();
@@ -227,8 +243,8 @@ impl State {
     }
 
     fn enqueue(&mut self, key: ServiceKey) {
-        if let Some((_, again)) = self.busy.get_mut(&key) {
-            *again = true;
+        if let Some(busy) = self.busy.get_mut(&key) {
+            busy.again = true;
         } else if self.planner.is_some() && self.queued.insert(key.clone()) {
             self.queue.push_back(key);
         }

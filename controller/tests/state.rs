@@ -311,8 +311,66 @@ fn a_pool_that_goes_takes_its_addresses_with_it_and_says_so() {
 }
 
 #[test]
-fn a_pool_that_cannot_be_read_takes_nothing_away_even_after_a_restart() {
-    let pools = [("a", "192.0.2.9-192.0.2.0"), ("b", "198.51.100.0/24")];
+fn who_loses_an_address_and_finds_no_other_is_told_both_with_one_write() {
+    let lost = r#"ClearAssignment: current IP for "ns/x" not allowed by config, will attempt for new IP assignment: ["192.0.2.0"] is not allowed in config"#;
+    let refused = r#"AllocationFailed: Failed to allocate IP for "ns/x": no available IPs"#;
+    let mut bench = Bench::leading(&[("a", "192.0.2.0/24")], &[("x", holding("192.0.2.0"))]);
+    assert_eq!(bench.next(), None);
+    bench.state.handle(Change::Pool(Edit::Delete("a".into())));
+    let both = |version: u32| planned("x", &format!("[] of - on {version}"), &[lost, refused]);
+    assert_eq!(bench.next(), both(1));
+    assert_eq!(bench.next(), None, "one write of a Service at a time");
+    // Somebody else was faster: nothing has been told, so it is told with the next write.
+    bench.apply("x", holding("192.0.2.0"));
+    bench.state.written(&key("x"), Written::Stale, bench.now);
+    assert_eq!(bench.next(), both(2));
+    bench.store("x", &[], None);
+    assert_eq!(bench.next(), None, "once per change");
+    assert_eq!(bench.state.planner().unwrap().pending(), 1);
+}
+
+#[test]
+fn every_balancer_without_an_address_is_pending() {
+    let mut headless = balancer();
+    headless["spec"]["clusterIPs"] = json!(["None"]);
+    let services = [
+        ("garbled", asking("nonsense")),
+        ("happy", balancer()),
+        ("headless", headless),
+        ("late", balancer()),
+        ("outside", asking("203.0.113.1")),
+    ];
+    let mut bench = Bench::leading(&[("a", "192.0.2.0/32")], &services);
+    while bench.next().is_some() {}
+    let pending = |bench: &Bench| bench.state.planner().unwrap().pending();
+    assert_eq!(pending(&bench), 4);
+    bench.delete("outside");
+    assert_eq!(pending(&bench), 3);
+}
+
+#[test]
+fn beside_a_pool_set_aside_only_what_belongs_to_no_pool_is_taken_back() {
+    let pools = [("a", "192.0.2.0/24"), ("b", "192.0.2.64-192.0.2.200")];
+    let services = [("x", holding("192.0.2.150")), ("y", holding("192.0.2.250"))];
+    let mut bench = Bench::leading(&pools, &services);
+    assert_eq!(bench.next(), None);
+    bench.state.handle(Change::Pool(Edit::Apply("a".into(), pool("a", "192.0.2.0/25"))));
+    assert!(bench.state.parsed().config.set_aside.contains_key(&"b".into()));
+    assert_eq!(bench.next(), planned("x", "[192.0.2.150] of b on 1", &[]), "it belongs to b now");
+    let lost = r#"ClearAssignment: current IP for "ns/y" not allowed by config, will attempt for new IP assignment: ["192.0.2.250"] is not allowed in config"#;
+    let got = r#"IPAllocated: Assigned IP ["192.0.2.0"]"#;
+    assert_eq!(bench.next(), planned("y", "[192.0.2.0] of a on 2", &[lost, got]));
+    bench.store("x", &["192.0.2.150"], Some("b"));
+    assert_eq!(bench.next(), None);
+    bench.state.handle(Change::Pool(Edit::Delete("b".into())));
+    let (name, write, events) = bench.next().unwrap();
+    assert_eq!((name.as_str(), write.as_deref()), ("x", Some("[192.0.2.1] of a on 3")));
+    assert_eq!(events.len(), 2, "{events:?}");
+}
+
+#[test]
+fn what_can_be_read_of_a_bad_pool_stays_even_after_a_restart() {
+    let pools = [("a", "192.0.2.0/25 192.0.2.209-192.0.2.200"), ("b", "198.51.100.0/24")];
     let mut bench = Bench::leading(&pools, &[("x", holding("192.0.2.0")), ("y", balancer())]);
     assert_eq!(bench.state.parsed().problems.len(), 1);
     assert_eq!(

@@ -13,6 +13,10 @@ use clarion_core::{
 pub struct Config {
     /// IPAddressPools by name. No two overlap.
     pub pools: BTreeMap<PoolName, Pool>,
+    /// IPAddressPools as they are written, where that is not in force: all of the object
+    /// that can be read. They overlap each other and those in force as they like and give
+    /// nothing out, but a Service keeps what it has of them ([`Config::pool_of`]).
+    pub set_aside: BTreeMap<PoolName, Pool>,
     /// L2Advertisements by name.
     pub l2: BTreeMap<String, L2Advertisement>,
     /// BGPAdvertisements by name.
@@ -24,6 +28,19 @@ pub struct Config {
     /// Community objects by name. Advertisements have them resolved; they are kept here
     /// because the last good version of a bad one stays in force.
     pub communities: BTreeMap<String, Aliases>,
+}
+
+impl Config {
+    /// The pool that an address belongs to: the one in force that holds it, else the first
+    /// by name of those set aside.
+    ///
+    /// The one rule for whether an assigned address stays with its Service (controller) and is
+    /// announced (agents): were there two, an address could stay where nobody announces
+    /// it. `None`: the configuration does not know the address, so it is taken back.
+    #[must_use]
+    pub fn pool_of(&self, address: IpAddr) -> Option<&Pool> {
+        self.pools.values().chain(self.set_aside.values()).find(|pool| pool.contains(address))
+    }
 }
 
 /// Names for communities: one Community object.
@@ -98,7 +115,7 @@ pub struct PoolSelection {
     /// `ipAddressPoolSelectors`.
     pub selectors: Vec<LabelSelector>,
     /// Pools that the advertisement selects but cannot be applied to; there is a
-    /// [`Problem`] for each.
+    /// [`Problem`] for each that is in force.
     pub except: BTreeSet<PoolName>,
 }
 

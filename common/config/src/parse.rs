@@ -44,9 +44,11 @@ pub struct Objects {
 pub fn parse(objects: &Objects, previous: &Config) -> Outcome {
     let mut reader = Reader { namespace: &objects.namespace, problems: Vec::new() };
     let pools = reader.pools(&objects.pools, previous);
+    let set_aside = set_aside(objects, &pools);
     let communities = reader.communities(&objects.communities, previous);
     let mut bfd = reader.bfd(&objects.bfd, previous);
-    let config = Config {
+    let mut config = Config {
+        set_aside,
         l2: reader.l2(&objects.l2, previous),
         bgp: reader.bgp(&objects.bgp, previous, &pools, &communities),
         peers: reader.peers(&objects.peers, previous, &mut bfd),
@@ -54,10 +56,31 @@ pub fn parse(objects: &Objects, previous: &Config) -> Outcome {
         communities,
         bfd,
     };
+    keep_narrow(&mut config);
     let mut problems = reader.problems;
     problems.sort();
     problems.dedup();
     Outcome { config, problems }
+}
+
+/// The pools as written that are not in force so, as far as they can be read. This knows no
+/// history: a process that has just started sets the same ones aside.
+fn set_aside(objects: &Objects, in_force: &BTreeMap<PoolName, Pool>) -> BTreeMap<PoolName, Pool> {
+    let ours = objects.pools.iter().filter(|pool| pool.namespace().as_deref() == Some(&objects.namespace));
+    ours.filter_map(|object| pool::readable(object))
+        .filter(|written| in_force.get(&written.name) != Some(written))
+        .map(|written| (written.name.clone(), written))
+        .collect()
+}
+
+/// Aggregates must not reach beyond the pools that are set aside either. Their own problem
+/// comes first, so there is none for this.
+fn keep_narrow(config: &mut Config) {
+    for advertisement in config.bgp.values_mut() {
+        let wide = advertisement::too_wide(advertisement, &config.set_aside);
+        let wide = wide.into_iter().map(|(pool, _)| pool).filter(|pool| !config.pools.contains_key(pool));
+        advertisement.pools.except.extend(wide);
+    }
 }
 
 struct Reader<'a> {

@@ -25,6 +25,22 @@ pub(crate) fn read(object: &IPAddressPool) -> Result<Pool, Wrong> {
     })
 }
 
+/// What can be read of an object, whatever is wrong with the rest of it: `read`'s answer or,
+/// without any restriction that cannot be understood, the ranges that are good by themselves.
+/// `None` if no range is.
+pub(crate) fn readable(object: &IPAddressPool) -> Option<Pool> {
+    let name = object.name_any();
+    let pool = read(object).unwrap_or_else(|_| Pool {
+        ranges: object.spec.addresses.iter().filter_map(|entry| range("", &name, entry).ok()).collect(),
+        name: PoolName::new(&name),
+        labels: object.labels().clone(),
+        auto_assign: object.spec.auto_assign,
+        avoid_buggy_ips: object.spec.avoid_buggy_ips,
+        allocation: None,
+    });
+    (!pool.ranges.is_empty()).then_some(pool)
+}
+
 /// Every entry, none overlapping another of the same pool.
 fn ranges(pool: &str, entries: &[String]) -> Result<Vec<AddressRange>, Wrong> {
     if entries.is_empty() {
@@ -35,11 +51,7 @@ fn ranges(pool: &str, entries: &[String]) -> Result<Vec<AddressRange>, Wrong> {
     let mut ranges = Vec::with_capacity(entries.len());
     for (i, entry) in entries.iter().enumerate() {
         let field = format!("spec.addresses[{i}]");
-        let range: AddressRange = entry.parse().map_err(|e| Wrong::new(&field, e))?;
-        if is_mapped(range.first()) || is_mapped(range.last()) {
-            let message = format!("invalid CIDR {entry:?} in pool {pool:?}: write IPv4 addresses as such");
-            return Err(Wrong::new(field, message));
-        }
+        let range = range(&field, pool, entry)?;
         if let Some(message) = taken.overlap(pool, range) {
             return Err(Wrong::new(field, message));
         }
@@ -47,6 +59,16 @@ fn ranges(pool: &str, entries: &[String]) -> Result<Vec<AddressRange>, Wrong> {
         ranges.push(range);
     }
     Ok(ranges)
+}
+
+/// One entry.
+fn range(field: &str, pool: &str, entry: &str) -> Result<AddressRange, Wrong> {
+    let range: AddressRange = entry.parse().map_err(|e| Wrong::new(field, e))?;
+    if is_mapped(range.first()) || is_mapped(range.last()) {
+        let message = format!("invalid CIDR {entry:?} in pool {pool:?}: write IPv4 addresses as such");
+        return Err(Wrong::new(field, message));
+    }
+    Ok(range)
 }
 
 /// Whether it is an IPv4 address dressed up as IPv6, which nobody on the wire would ask for.

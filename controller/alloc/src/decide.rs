@@ -57,7 +57,7 @@ impl Allocator {
         if kept.is_empty() {
             return Standing::Unwanted;
         }
-        let grant = match self.may_have(key, kept, request) {
+        let grant = match self.may_keep(key, kept, request) {
             Ok(grant) => grant,
             Err(refusal) => return Standing::Forbidden(refusal),
         };
@@ -108,6 +108,21 @@ impl Allocator {
                 Some(Outcome::KeptSingle { grant, why })
             }
         }
+    }
+
+    /// Whether the Service may go on with what it has, be it of a pool that is set aside.
+    fn may_keep(&self, key: &ServiceKey, held: VipSet, request: &Request) -> Result<Grant, Refusal> {
+        let aside = |address: IpAddr| {
+            if self.pool_of(address).is_some() { None } else { request.set_aside.get(&address) }
+        };
+        let Some(pool) = held.iter().find_map(aside) else { return self.may_have(key, held, request) };
+        if held.iter().any(|address| self.pool_of(address).is_none() && aside(address).is_none()) {
+            return Err(Refusal::NotAllowed(held));
+        }
+        for address in held.iter() {
+            self.may_hold(key, address, &request.claim)?;
+        }
+        Ok(Grant { addresses: held, pool: pool.clone() })
     }
 
     /// Whether the Service may have exactly these addresses.

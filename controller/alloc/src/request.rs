@@ -1,6 +1,6 @@
 //! What a Service asks for, reduced to what matters for its addresses.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -20,6 +20,9 @@ pub struct Request {
     pub claim: Arc<Claim>,
     /// The pools it may use. Many Services share one value.
     pub eligible: Arc<Eligible>,
+    /// Of the addresses it holds those that are in no pool, but in one that is set aside, with
+    /// its name: it may keep them, whoever that pool is for. Nobody is given any.
+    pub set_aside: BTreeMap<IpAddr, PoolName>,
 }
 
 /// The families a Service needs, from its ClusterIPs and policy (contract §2.6).

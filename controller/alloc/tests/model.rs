@@ -137,6 +137,7 @@ impl Ask {
                 ports: self.ports.iter().map(port).collect(),
             }),
             eligible: Arc::new(Eligible { compatible: names().collect(), automatic: names().collect() }),
+            set_aside: BTreeMap::new(),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The rules of the contract one by one, each named by its section.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -37,6 +38,7 @@ fn request(families: Families, wish: Wish, pools: &[&str]) -> Request {
         wish,
         claim: Arc::default(),
         eligible: Arc::new(Eligible { compatible: names().collect(), automatic: names().collect() }),
+        set_aside: BTreeMap::new(),
     }
 }
 
@@ -327,4 +329,26 @@ fn one_requested_address_is_too_little_for_require_and_stays_alone_under_prefer(
         assert_eq!(said(&allocator.decide(&svc("x"), &asks(families))), first, "{families:?}");
         assert_eq!(said(&allocator.decide(&svc("x"), &asks(families))), again, "{families:?}");
     }
+}
+
+#[test]
+fn what_is_of_a_pool_set_aside_is_kept_unless_something_else_is_asked_for() {
+    let held = VipSet::from_addresses([ip("203.0.113.1"), ip("2001:db8::1")]).unwrap();
+    let aside = |mut request: Request| {
+        request.set_aside = held.iter().map(|address| (address, "aside".into())).collect();
+        request
+    };
+    let mut allocator = with_pools(&[("a", &["192.0.2.0/24"])]);
+    allocator.recover(&svc("x"), held, &Arc::default()).unwrap();
+    let kept = |outcome: &Outcome| matches!(outcome, Outcome::Kept(grant) if grant.pool == "aside".into());
+    for asked in [Wish::Any, Wish::Pool("aside".into()), wish(&["203.0.113.1", "2001:db8::1"])] {
+        let decision = allocator.decide(&svc("x"), &aside(request(PREFER, asked, &["a"])));
+        assert!(kept(&decision.outcome) && decision.cleared.is_none(), "{decision:?}");
+    }
+    let decision = allocator.decide(&svc("x"), &aside(request(V4, Wish::Any, &["a"])));
+    assert!(kept(&decision.outcome), "the family that it still needs: {decision:?}");
+    let newcomer = allocator.decide(&svc("y"), &aside(request(V4, wish(&["203.0.113.1"]), &["a"])));
+    assert!(matches!(newcomer.outcome, Outcome::Refused(_)), "nobody is given any: {newcomer:?}");
+    let moved = allocator.decide(&svc("x"), &aside(request(V4, Wish::Pool("a".into()), &["a"])));
+    assert!(matches!(&moved.outcome, Outcome::Assigned(grant) if grant.pool == "a".into()), "{moved:?}");
 }

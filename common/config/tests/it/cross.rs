@@ -1,11 +1,17 @@
 //! Rules that need the set, and what stays in force.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use clarion_config::Config;
 use serde_json::json;
 
 use crate::support::{World, no_problem, only_problem, pool};
+
+/// Without what is set aside.
+fn in_force(config: &Config) -> Config {
+    Config { set_aside: BTreeMap::new(), ..config.clone() }
+}
 
 fn pools(config: &Config) -> Vec<String> {
     config.pools.values().map(|p| format!("{} {}", p.name, p.ranges[0])).collect()
@@ -47,7 +53,7 @@ fn a_bad_edit_leaves_the_last_good_version_in_force() {
     let before = good.parse().config;
     for bad in ["10.0.0.0/99", "10.0.0.9-10.0.0.1", "10.0.1.0/25"] {
         let outcome = World::new().pool("a", 1, &[bad]).pool("b", 2, &["10.0.1.0/24"]).after(&before);
-        assert_eq!(outcome.config, before, "{bad}");
+        assert_eq!(in_force(&outcome.config), before, "{bad}");
         assert!(only_problem(&outcome).starts_with("a: spec.addresses[0]: "), "{bad}");
         assert!(outcome.problems[0].last_good_kept);
     }
@@ -59,7 +65,7 @@ fn an_older_pool_cannot_be_edited_into_one_that_is_in_use() {
         World::new().pool("old", 1, &["10.0.0.0/24"]).pool("young", 2, &["10.0.1.0/24"]).parse().config;
     let outcome =
         World::new().pool("old", 1, &["10.0.0.0/23"]).pool("young", 2, &["10.0.1.0/24"]).after(&before);
-    assert_eq!(outcome.config, before);
+    assert_eq!(in_force(&outcome.config), before);
     assert!(only_problem(&outcome).starts_with("old: "));
 }
 
@@ -67,7 +73,7 @@ fn an_older_pool_cannot_be_edited_into_one_that_is_in_use() {
 fn a_new_pool_cannot_take_what_a_bad_one_still_holds() {
     let before = World::new().pool("a", 1, &["10.0.0.0/24"]).parse().config;
     let outcome = World::new().pool("a", 1, &["nonsense"]).pool("b", 2, &["10.0.0.0/25"]).after(&before);
-    assert_eq!(outcome.config, before);
+    assert_eq!(in_force(&outcome.config), before);
     assert_eq!(outcome.problems.len(), 2);
 }
 
@@ -86,7 +92,7 @@ fn a_move_that_fails_takes_back_what_depended_on_it() {
     let before = before.pool("c", 3, &["10.0.2.0/24"]).parse().config;
     let outcome = World::new().pool("a", 2, &["10.0.2.0/24"]).pool("b", 1, &["10.0.0.0/24"]);
     let outcome = outcome.pool("c", 3, &["10.0.2.0/24"]).after(&before);
-    assert_eq!(outcome.config, before);
+    assert_eq!(in_force(&outcome.config), before);
     assert_eq!(outcome.problems.len(), 2);
 }
 
@@ -242,4 +248,55 @@ fn a_profile_stays_as_long_as_a_peer_depends_on_it() {
     assert_eq!(outcome.config, before);
     assert!(only_problem(&outcome).contains("referencing non existing bfd profile fast"));
     assert_eq!(World::new().after(&outcome.config).config, Config::default());
+}
+
+#[test]
+fn what_a_pool_set_aside_would_hold_belongs_to_it() {
+    let world = World::new()
+        .pool("a", 1, &["10.0.0.0/24"])
+        .pool("b", 2, &["10.0.0.128-10.0.1.255"])
+        .pool("c", 3, &["nonsense", "10.0.1.0-10.0.2.255"])
+        .pool("d", 4, &["10.0.9.9-10.0.9.0"]);
+    let outcome = world.parse();
+    assert_eq!(pools(&outcome.config), ["a 10.0.0.0/24"]);
+    let owner = |config: &Config, address: &str| {
+        config.pool_of(address.parse().unwrap()).map(|pool| pool.name.to_string())
+    };
+    // In force first, then by name; what nobody can read belongs to nobody.
+    for (address, expected) in [
+        ("10.0.0.200", Some("a")),
+        ("10.0.1.1", Some("b")),
+        ("10.0.2.1", Some("c")),
+        ("10.0.9.5", None),
+        ("10.0.3.1", None),
+    ] {
+        assert_eq!(owner(&outcome.config, address).as_deref(), expected, "{address}");
+    }
+    assert_eq!(outcome.config.set_aside[&"c".into()].labels["name"], "c");
+    // It knows no history: who starts anew and who has seen it before agree.
+    assert_eq!(world.after(&outcome.config).config, outcome.config);
+    // The repaired pool leaves nothing behind.
+    let mended = World::new().pool("a", 1, &["10.0.0.0/24"]).pool("b", 2, &["10.0.1.0/24"]);
+    assert!(mended.after(&outcome.config).config.set_aside.is_empty());
+}
+
+#[test]
+fn a_refused_edit_is_set_aside_beside_the_version_in_force() {
+    let before = World::new().pool("a", 1, &["10.0.0.0/24"]).pool("b", 2, &["10.0.1.0/24"]).parse().config;
+    let edited = World::new().pool("a", 1, &["10.0.1.0-10.0.2.255"]).pool("b", 2, &["10.0.1.0/24"]);
+    let config = edited.after(&before).config;
+    for (address, name) in [("10.0.0.1", "a"), ("10.0.1.1", "b"), ("10.0.2.1", "a")] {
+        assert_eq!(config.pool_of(address.parse().unwrap()).unwrap().name, name.into(), "{address}");
+    }
+    assert_eq!(config.pools[&"a".into()], before.pools[&"a".into()]);
+}
+
+#[test]
+fn aggregates_do_not_reach_beyond_a_pool_set_aside() {
+    let world = World::new().pool("a", 1, &["10.0.0.0/24"]).pool("b", 2, &["10.0.0.0/24", "10.0.1.0/28"]);
+    let outcome = world.with("BGPAdvertisement", "adv", &json!({ "aggregationLength": 24 })).parse();
+    assert!(only_problem(&outcome).starts_with("b: "));
+    let applies = |pool: &clarion_config::Pool| outcome.config.bgp["adv"].pools.matches(pool);
+    assert!(applies(&outcome.config.pools[&"a".into()]));
+    assert!(!applies(&outcome.config.set_aside[&"b".into()]));
 }
