@@ -116,8 +116,7 @@ fn advertisements<'a>(
     node: &Node,
     address: IpAddr,
 ) -> Result<Vec<&'a BgpAdvertisement>, AnnounceReason> {
-    let pool =
-        view.config.pools.values().find(|p| p.contains(address)).ok_or(AnnounceReason::IpNotAllowed)?;
+    let pool = view.config.pool_of(address).ok_or(AnnounceReason::IpNotAllowed)?;
     let matching: Vec<_> = view
         .config
         .bgp

@@ -97,8 +97,7 @@ impl Collector {
         address: IpAddr,
         seed: IpAddr,
     ) -> Result<(), AnnounceReason> {
-        let pool =
-            view.config.pools.values().find(|p| p.contains(address)).ok_or(AnnounceReason::IpNotAllowed)?;
+        let pool = view.config.pool_of(address).ok_or(AnnounceReason::IpNotAllowed)?;
         let advertisements = advertisements(view, pool, service)?;
         let found = self.found.entry(address).or_insert_with(|| Found {
             candidates: BTreeMap::new(),

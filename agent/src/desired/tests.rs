@@ -412,3 +412,28 @@ fn a_peer_without_its_password_gets_no_session() {
     assert!(all.peers["r1"].config.password.is_some() && all.peer_problems.is_empty());
     assert!(!format!("{all:?} {view:?}").contains("s3cret"), "a password must never be printed");
 }
+
+#[test]
+fn an_address_of_a_pool_set_aside_is_announced_by_its_name_and_labels() {
+    let mut view = bgp_view();
+    view.config.set_aside = std::mem::take(&mut view.config.pools);
+    let all = desired(&me("n1"), &view);
+    assert_eq!(order_of(&all, "198.51.100.1"), set(&["n1", "n2", "n3"]));
+    assert_eq!(routes(&all, "r1"), ["198.51.100.1/32", "2001:db8:5::1/128"]);
+    let verdict = |view: &View| {
+        let verdict = desired(&me("n1"), view).services.remove(&key("web")).unwrap();
+        (verdict.l2, verdict.bgp)
+    };
+    let by_label =
+        |tier: &str| PoolSelection { selectors: vec![selector("tier", tier)], ..PoolSelection::default() };
+    for (tier, expected) in [
+        ("gold", (AnnounceReason::NotOwner, AnnounceReason::Announced)),
+        ("tin", (AnnounceReason::NoMatchingAdvertisement, AnnounceReason::NoMatchingAdvertisement)),
+    ] {
+        view.config.l2.get_mut("all").unwrap().pools = by_label(tier);
+        view.config.bgp.get_mut("all").unwrap().pools = by_label(tier);
+        assert_eq!(verdict(&view), expected, "{tier}");
+    }
+    view.config.set_aside.clear();
+    assert_eq!(verdict(&view), (AnnounceReason::IpNotAllowed, AnnounceReason::IpNotAllowed));
+}
