@@ -6,6 +6,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
+use crate::before::{needs_root, writable};
 use crate::build;
 use crate::setup::{self, Mode};
 use crate::ui::Ui;
@@ -17,6 +18,8 @@ use crate::workspace::Workspace;
 /// # Errors
 /// When a part is missing or something does not compile.
 pub(crate) fn command(workspace: &Workspace, ui: &Ui, groups: &[String], json: Option<&Path>) -> Result<()> {
+    needs_root("bench")?;
+    json.map_or(Ok(()), writable)?;
     let setup = setup::run(workspace, ui, Mode::All, &|workspace| build::all(workspace, ui))?;
     setup.require()?;
     let mut bench = Command::new(workspace.bin.join("clarion-bench"));

@@ -5,6 +5,7 @@ use std::process::Command;
 
 use anyhow::Result;
 
+use crate::before::{needs_root, writable};
 use crate::bench::become_child;
 use crate::build;
 use crate::setup::{self, Mode};
@@ -17,6 +18,8 @@ use crate::workspace::Workspace;
 /// # Errors
 /// When a part is missing or something does not compile.
 pub(crate) fn command(workspace: &Workspace, ui: &Ui, hold: bool, json: Option<&Path>) -> Result<()> {
+    needs_root("demo")?;
+    json.map_or(Ok(()), writable)?;
     let setup = setup::run(workspace, ui, Mode::All, &|workspace| build::all(workspace, ui))?;
     setup.require()?;
     let mut demo = Command::new(workspace.bin.join("demo"));

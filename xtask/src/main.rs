@@ -6,6 +6,7 @@
 
 use std::process::ExitCode;
 
+mod before;
 mod bench;
 mod build;
 mod checks;

@@ -14,7 +14,7 @@ use anyhow::Result;
 use crate::setup::{self, Mode, Setup};
 use crate::ui::{self, Ui};
 use crate::workspace::Workspace;
-use crate::{build, interrupt};
+use crate::{before, build, interrupt};
 
 mod binaries;
 mod counts;
@@ -66,11 +66,16 @@ impl Verdict {
 /// The command itself.
 ///
 /// # Errors
-/// When logs cannot be written; failed tests are an exit code.
+/// When logs cannot be written, or a suite needs root that we are not; failed tests
+/// are an exit code.
 pub(crate) fn command(workspace: &Workspace, ui: &Ui, wanted: &[SuiteName], long: bool) -> Result<ExitCode> {
     let started = Instant::now();
     let mut verdicts = Vec::new();
     let suites = suites::chosen(wanted);
+    if suites.iter().any(|suite| suite.needs_lab()) {
+        let words: Vec<&str> = wanted.iter().map(|suite| suite.word()).collect();
+        before::needs_root(["test"].into_iter().chain(words).collect::<Vec<_>>().join(" ").as_str())?;
+    }
     match prepare(workspace, ui, &suites) {
         Err(error) => verdicts.push(Verdict::of_error("setup", &error, started)),
         Ok(ready) => run_all(workspace, ui, &suites, &ready, long, &mut verdicts)?,

@@ -43,7 +43,8 @@ fn main() -> Result<ExitCode> {
     let lab = play(&mut teller);
     teller.table();
     if let Some(file) = &options.json {
-        std::fs::write(file, teller.json()?).with_context(|| file.display().to_string())?;
+        std::fs::write(file, teller.json()?)
+            .with_context(|| format!("--json {}: cannot be written", file.display()))?;
     }
     if let (true, Some(lab)) = (options.hold, &lab) {
         teller.hold(lab)?;
