@@ -1,12 +1,15 @@
 //! What a person needs to look into a running lab.
 
 use crate::lab::Lab;
-use crate::tools::lab_program;
+use crate::tools::{clarion_program, lab_program};
 use anyhow::Result;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{PermissionsExt, symlink};
+
+/// What `kubectl clarion` runs.
+const PLUGIN: &str = "kubectl-clarion";
 
 impl Lab {
-    /// Writes the wrapper `kubectl` and the file `env` into the lab's directory.
+    /// Writes the wrapper `kubectl`, its plugin and the file `env` into the lab's directory.
     pub(crate) fn write_shell(&self) -> Result<()> {
         let Some(control_plane) = &self.control_plane else { return Ok(()) };
         let bin = self.dir().join("bin");
@@ -21,6 +24,10 @@ impl Lab {
         let path = bin.join("kubectl");
         std::fs::write(&path, wrapper)?;
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755))?;
+        // kubectl looks for its plugins on PATH. A lab without Clarion has none.
+        if let Ok(plugin) = clarion_program(PLUGIN) {
+            symlink(plugin, bin.join(PLUGIN))?;
+        }
         let env = format!(
             "export PATH={}:$PATH\nexport KUBECONFIG={}\n",
             bin.display(),
@@ -40,6 +47,9 @@ impl Lab {
                 self.dir().display()
             ));
             lines.push("kubectl get services -A".to_owned());
+            if self.dir().join("bin").join(PLUGIN).exists() {
+                lines.push("kubectl clarion status".to_owned());
+            }
         }
         for (machine, what) in self.machines() {
             lines.push(format!("ip netns exec {machine:<14} bash   # {what}"));
@@ -53,7 +63,11 @@ impl Lab {
                 ));
             }
         }
-        lines.push(format!("less {}/*/*.log", self.dir().display()));
+        lines.push(format!("less {}/*/*.log   # programs of the lab", self.dir().display()));
+        if self.control_plane.is_some() {
+            let dir = self.dir().display();
+            lines.push(format!("less {dir}/n*/kubelet/pods/*/*.log   # pods: agents, controllers, servers"));
+        }
         lines.join("\n")
     }
 
