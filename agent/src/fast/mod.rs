@@ -7,6 +7,7 @@
 //! deadline), the wanted state is computed by a pure function ([`plan::wanted`]),
 //! and the difference is applied at once.
 
+mod changes;
 mod gratuitous;
 mod half;
 pub(crate) mod plan;

@@ -8,6 +8,7 @@ use clarion_dataplane::{AddressKey, Entry};
 use clarion_l2::ownership::{Decision, Decisions, OwnerReason, RENDEZVOUS_EPOCH};
 use clarion_netlink::{Address, Exclusion, Interface, Link, Snapshot, select};
 
+use super::changes::{Change, changes};
 use super::plan::{Announcement, Host, Wanted, wanted};
 use super::{VipState, VipStatus};
 use crate::desired::{Desired, Interfaces, Vip};
@@ -170,4 +171,52 @@ fn named_interfaces_answer_and_the_others_are_silent() {
     case.desired.l2.get_mut(&ip("198.51.100.1")).unwrap().interfaces = named(&["missing"]);
     let wanted = case.run();
     assert_eq!(wanted.vips[&ip("198.51.100.1")].state, VipState::NoInterface);
+}
+
+fn status(state: VipState, owner: Option<&str>, reason: OwnerReason) -> VipStatus {
+    let owner = owner.map(NodeName::from);
+    VipStatus { state, owner, reason, interfaces: BTreeSet::new(), by_name: false, held_by: None }
+}
+
+#[test]
+fn what_begins_and_ends_to_be_answered_is_told_once_with_the_other_node() {
+    let (first, passed) = (OwnerReason::FirstChoice, OwnerReason::Successor { passed: 1 });
+    let mine = || status(VipState::Announced, Some("me"), first);
+    let theirs = |node: &str| status(VipState::OwnedElsewhere, Some(node), first);
+    let nobodys = || status(VipState::Unowned, None, OwnerReason::NobodyAlive);
+    let dark = || status(VipState::NoInterface, Some("me"), first);
+    let over = || status(VipState::Announced, Some("me"), passed);
+    let cases = [
+        (None, Some(mine()), Some((true, "firstChoice", None))),
+        (Some(theirs("a")), Some(over()), Some((true, "successor", Some("a")))),
+        (Some(nobodys()), Some(mine()), Some((true, "firstChoice", None))),
+        (Some(dark()), Some(mine()), Some((true, "firstChoice", None))),
+        (Some(mine()), Some(theirs("a")), Some((false, "notOwner", Some("a")))),
+        (Some(mine()), Some(nobodys()), Some((false, "nobodyAlive", None))),
+        (Some(mine()), Some(dark()), Some((false, "noInterface", None))),
+        (Some(mine()), None, Some((false, "withdrawn", None))),
+        (Some(mine()), Some(over()), None),
+        (Some(theirs("a")), Some(theirs("b")), None),
+        (Some(theirs("a")), None, None),
+        (None, Some(theirs("a")), None),
+    ];
+    let address = ip("198.51.100.1");
+    let desired = case(None).desired;
+    let services = desired.l2[&address].services.iter().next().unwrap().to_string();
+    for (old, new, expected) in cases {
+        let map = |vip: Option<VipStatus>| vip.into_iter().map(|vip| (address, vip)).collect();
+        let told = changes(&"me".into(), &map(old), &map(new), &desired);
+        let expected = expected.map(|(answers, reason, other)| Change {
+            address,
+            answers,
+            reason,
+            other: other.map(NodeName::from),
+            services: services.clone(),
+        });
+        assert_eq!(told, Vec::from_iter(expected));
+    }
+    assert_eq!(
+        changes(&"me".into(), &[(address, mine())].into(), &BTreeMap::new(), &Desired::default())[0].services,
+        ""
+    );
 }

@@ -9,6 +9,7 @@ use anyhow::Context as _;
 use clarion_dataplane::{Action, Plan};
 use clarion_netlink::{GroupChange, Groups, SkipReason, Snapshot};
 
+use super::super::changes::changes;
 use super::super::plan::{Host, Wanted, wanted};
 use super::{Half, RETRY};
 use crate::desired::Desired;
@@ -43,6 +44,10 @@ impl Half {
                     "this host holds an announced address itself: remove it from the interface, or take it out of the pool"
                 );
             }
+        }
+        // Last: the segment knows already.
+        for change in changes(&self.me.node, &self.status.vips, &wanted.vips, desired) {
+            change.log();
         }
         self.status.failures = failures;
         self.status.applied = true;
