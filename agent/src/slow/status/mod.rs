@@ -3,8 +3,8 @@
 //! that a node that gains thousands of addresses does not burden the API server,
 //! and never in the way of the fast half.
 //!
-//! `nodeAssigned` is tied to the creation of the status object: once per change,
-//! and not again when an agent restarts.
+//! `nodeAssigned` is tied to the creation of the status object: once per change and
+//! protocol, and not again when an agent restarts.
 
 mod objects;
 mod plan;
@@ -21,7 +21,7 @@ use kube::Client;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
-use self::plan::{Kind, Objects, wanted, writes};
+use self::plan::{Kind, Objects, Unsaid, Wanted, assignment, due, wanted, writes};
 use self::write::Writer;
 use super::SlowStatus;
 use crate::args::Args;
@@ -97,6 +97,8 @@ pub(super) async fn run(mut inputs: Inputs) -> anyhow::Error {
 struct State {
     objects: Objects,
     listed: BTreeSet<Kind>,
+    /// Assignments that no event has told of yet.
+    unsaid: Unsaid,
     /// Services whose address has no interface here, as told by an event.
     failed: BTreeSet<(ServiceKey, IpAddr)>,
     /// The ConfigurationState that was written last.
@@ -129,13 +131,20 @@ impl State {
         slow: &SlowStatus,
     ) -> Duration {
         let mut wait = Duration::MAX;
-        let todo = writes(&self.objects, &wanted(desired, &fast.vips));
+        let wanted = wanted(desired, &fast.vips);
+        let todo = writes(&self.objects, &wanted);
         if todo.len() > BATCH {
             wait = Duration::ZERO;
         }
         for write in todo.into_iter().take(BATCH) {
-            match writer.apply(&write, desired, &mut self.objects).await {
-                Ok(()) => tokio::time::sleep(PACE).await,
+            // Kept over a failure: the watch may show the object complete before the
+            // write is tried again.
+            self.unsaid.extend(assignment(&write, &self.objects));
+            match writer.apply(&write, &mut self.objects).await {
+                Ok(()) => {
+                    self.tell(writer, desired, &wanted).await;
+                    tokio::time::sleep(PACE).await;
+                }
                 Err(error) => {
                     tracing::warn!(
                         error = format!("{error:#}"),
@@ -145,6 +154,9 @@ impl State {
                     return RETRY;
                 }
             }
+        }
+        if !self.tell(writer, desired, &wanted).await {
+            wait = wait.min(RETRY);
         }
         self.report_failures(writer, desired, fast).await;
         let mut problems: Vec<_> = slow.problems.iter().map(ToString::to_string).collect();
@@ -162,6 +174,27 @@ impl State {
             }
         }
         wait
+    }
+
+    /// Tells of the assignments whose objects are complete; whether nothing failed.
+    async fn tell(&mut self, writer: &Writer, desired: &Desired, wanted: &Wanted) -> bool {
+        let mut good = true;
+        for (kind, service) in due(&mut self.unsaid, &self.objects, wanted) {
+            let uid = desired.services.get(&service).map(|v| v.uid.clone()).unwrap_or_default();
+            match writer.assigned(kind, &service, &uid).await {
+                Ok(()) => {
+                    self.unsaid.remove(&(kind, service));
+                }
+                Err(error) => {
+                    good = false;
+                    tracing::warn!(
+                        error = format!("{error:#}"), %service, protocol = kind.protocol(),
+                        "what the former node said of it was not removed, trying again"
+                    );
+                }
+            }
+        }
+        good
     }
 
     /// Says once that an address is dark for want of an interface.

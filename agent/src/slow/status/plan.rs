@@ -55,6 +55,73 @@ pub(super) enum Write {
     Delete(Kind, String),
 }
 
+/// Assignments whose events are not written yet.
+pub(super) type Unsaid = BTreeSet<(Kind, ServiceKey)>;
+
+/// The assignment that this write makes known: an object is made, or one is filled
+/// whose making was interrupted before anything was told.
+pub(super) fn assignment(write: &Write, objects: &Objects) -> Option<(Kind, ServiceKey)> {
+    match write {
+        Write::Create(kind, service, _) => Some((*kind, service.clone())),
+        Write::Update(kind, name, service, _) => objects
+            .get(&(*kind, name.clone()))
+            .is_some_and(|existing| existing.names.is_none())
+            .then(|| (*kind, service.clone())),
+        Write::Delete(..) => None,
+    }
+}
+
+/// The assignments of which it is time to tell: their objects are complete. Those
+/// that are over before they were told of are forgotten.
+pub(super) fn due(unsaid: &mut Unsaid, objects: &Objects, wanted: &Wanted) -> Unsaid {
+    unsaid.retain(|key| wanted.contains_key(key));
+    if unsaid.is_empty() {
+        return Unsaid::new();
+    }
+    let complete = objects.iter().filter(|(_, existing)| existing.names.is_some());
+    complete
+        .map(|((kind, _), existing)| (*kind, existing.service.clone()))
+        .filter(|key| unsaid.contains(key))
+        .collect()
+}
+
+/// What an event says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Saying {
+    pub(super) warning: bool,
+    pub(super) reason: &'static str,
+    /// Part of what makes two events one: kube's recorder counts up the first of
+    /// those that agree in everything *but the note*. So it is another action for
+    /// everything that is to be told apart by its note.
+    pub(super) action: String,
+    pub(super) note: String,
+}
+
+impl Saying {
+    /// This node announces a Service from now on.
+    pub(super) fn node_assigned(node: &str, kind: Kind) -> Self {
+        let protocol = kind.protocol();
+        Self {
+            warning: false,
+            reason: "nodeAssigned",
+            action: format!("Announce:{protocol}"),
+            note: format!("announcing from node {node:?} with protocol {protocol:?}"),
+        }
+    }
+
+    /// An address is dark for want of an interface.
+    pub(super) fn announce_failed(node: &str, address: IpAddr) -> Self {
+        Self {
+            warning: true,
+            reason: "announceFailed",
+            action: format!("Announce:layer2:{address}"),
+            note: format!(
+                "the interfaces specified by LB IP \"{address}\" doesn't exist in assigned node {node:?} with protocol \"layer2\""
+            ),
+        }
+    }
+}
+
 /// What this node should say.
 pub(super) fn wanted(desired: &Desired, vips: &BTreeMap<IpAddr, VipStatus>) -> Wanted {
     let mut wanted = Wanted::new();
@@ -113,6 +180,50 @@ mod tests {
 
     fn existing(service: &str, list: Option<&[&str]>) -> Existing {
         Existing { service: service.parse().unwrap(), names: list.map(names) }
+    }
+
+    /// What kube's recorder takes for the same event.
+    fn key(saying: &Saying) -> (bool, &'static str, String) {
+        (saying.warning, saying.reason, saying.action.clone())
+    }
+
+    #[test]
+    fn events_that_say_different_things_are_different_events() {
+        let addresses = ["198.51.100.1", "198.51.100.2", "2001:db8::1"];
+        let mut all: Vec<_> = [Kind::L2, Kind::Bgp].map(|kind| Saying::node_assigned("n", kind)).into();
+        all.extend(addresses.map(|a| Saying::announce_failed("n", a.parse().unwrap())));
+        let keys: BTreeSet<_> = all.iter().map(key).collect();
+        assert_eq!(keys.len(), all.len(), "{all:#?}");
+        assert_eq!(all[0].note, r#"announcing from node "n" with protocol "layer2""#);
+        assert_eq!(all[1].note, r#"announcing from node "n" with protocol "bgp""#);
+    }
+
+    #[test]
+    fn each_protocol_that_a_service_gains_is_told_once_and_only_when_its_object_is_complete() {
+        let web: ServiceKey = "web".parse().unwrap();
+        let (l2, bgp) = ((Kind::L2, web.clone()), (Kind::Bgp, web.clone()));
+        let wanted = Wanted::from([(l2.clone(), names(&[])), (bgp.clone(), names(&["r1"]))]);
+        let mut objects = Objects::new();
+        let mut unsaid: Unsaid =
+            writes(&objects, &wanted).iter().filter_map(|w| assignment(w, &objects)).collect();
+        assert_eq!(unsaid, [l2.clone(), bgp.clone()].into());
+        // The layer 2 object was made, and filling it failed.
+        objects.insert((Kind::L2, "l2-a".into()), existing("web", None));
+        objects.insert((Kind::Bgp, "bgp-a".into()), existing("web", Some(&["r1"])));
+        assert_eq!(due(&mut unsaid, &objects, &wanted), [bgp.clone()].into());
+        unsaid.remove(&bgp);
+        // Also an agent that begins here learns that there is something to tell.
+        let next = writes(&objects, &wanted);
+        assert_eq!(next.iter().filter_map(|w| assignment(w, &objects)).collect::<Vec<_>>(), [l2.clone()]);
+        objects.insert((Kind::L2, "l2-a".into()), existing("web", Some(&[])));
+        assert_eq!(due(&mut unsaid, &objects, &wanted), [l2].into());
+        // An update of what is complete is nothing new.
+        let changed = Wanted::from([(bgp, names(&["r2"]))]);
+        let update = writes(&objects, &changed);
+        assert!(matches!(update[0], Write::Update(..)));
+        assert!(update.iter().all(|w| assignment(w, &objects).is_none()));
+        assert_eq!(due(&mut unsaid, &objects, &changed), Unsaid::new());
+        assert!(unsaid.is_empty(), "what is over is not told");
     }
 
     #[test]

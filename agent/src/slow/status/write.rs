@@ -20,9 +20,8 @@ use serde_json::json;
 
 use super::Counts;
 use super::objects::StatusObject;
-use super::plan::{Existing, Kind, Names, Objects, Write};
+use super::plan::{Existing, Kind, Names, Objects, Saying, Write};
 use crate::args::Args;
-use crate::desired::Desired;
 
 /// Reporter of the speaker's events, as MetalLB's users filter by.
 const REPORTER: &str = "metallb-speaker";
@@ -49,12 +48,7 @@ impl Writer {
 
     /// Does one write and records in `objects` what it made of them, since the
     /// watch tells only later.
-    pub(super) async fn apply(
-        &mut self,
-        write: &Write,
-        desired: &Desired,
-        objects: &mut Objects,
-    ) -> anyhow::Result<()> {
+    pub(super) async fn apply(&mut self, write: &Write, objects: &mut Objects) -> anyhow::Result<()> {
         let kind = match write {
             Write::Create(kind, ..) | Write::Update(kind, ..) | Write::Delete(kind, _) => *kind,
         };
@@ -70,12 +64,6 @@ impl Writer {
         let result = result.context("the API server did not answer in time").and_then(|inner| inner);
         self.counts.count(&result);
         result?;
-        if let Write::Create(kind, service, _) = write {
-            let uid = desired.services.get(service).map(|v| v.uid.clone()).unwrap_or_default();
-            let note =
-                format!("announcing from node {:?} with protocol {:?}", self.args.node_name, kind.protocol());
-            self.event(service, &uid, EventType::Normal, "nodeAssigned", note).await;
-        }
         Ok(())
     }
 
@@ -88,11 +76,7 @@ impl Writer {
                     made.with_context(|| format!("cannot create {} for {service}", K::kind(&())))?.name_any();
                 let known = Existing { service: service.clone(), names: None };
                 objects.insert((K::KIND, name.clone()), known);
-                self.fill(&api, &name, service, names, objects).await?;
-                if K::KIND == Kind::L2 {
-                    self.delete_others(&api, service).await?;
-                }
-                Ok(())
+                self.fill(&api, &name, service, names, objects).await
             }
             Write::Update(_, name, service, names) => self.fill(&api, name, service, names, objects).await,
             Write::Delete(_, name) => {
@@ -120,8 +104,23 @@ impl Writer {
         Ok(())
     }
 
-    /// Only the owner speaks: what the former owner said, and perhaps cannot take
-    /// back, goes.
+    /// What follows once this node's object is there: of a layer 2 address only the
+    /// owner speaks, so what the former one said, and perhaps cannot take back, goes;
+    /// and an event tells of it.
+    ///
+    /// # Errors
+    /// The former owner's objects could not be removed, and no event was written. An
+    /// event alone that fails is not tried again.
+    pub(super) async fn assigned(&self, kind: Kind, service: &ServiceKey, uid: &str) -> anyhow::Result<()> {
+        if kind == Kind::L2 {
+            let api = Api::<ServiceL2Status>::namespaced(self.client.clone(), &self.args.namespace);
+            let result = tokio::time::timeout(TIMEOUT, self.delete_others(&api, service)).await;
+            result.context("the API server did not answer in time").and_then(|inner| inner)?;
+        }
+        self.event(service, uid, Saying::node_assigned(&self.args.node_name, kind)).await;
+        Ok(())
+    }
+
     async fn delete_others<K: StatusObject>(&self, api: &Api<K>, service: &ServiceKey) -> anyhow::Result<()> {
         let selector = format!(
             "{LABEL_SERVICE_NAME}={},{LABEL_SERVICE_NAMESPACE}={},{LABEL_NODE}!={}",
@@ -229,14 +228,10 @@ impl Writer {
 
     /// Says that an address is dark for want of an interface.
     pub(super) async fn announce_failed(&self, service: &ServiceKey, uid: &str, address: IpAddr) {
-        let note = format!(
-            "the interfaces specified by LB IP \"{address}\" doesn't exist in assigned node {:?} with protocol \"layer2\"",
-            self.args.node_name
-        );
-        self.event(service, uid, EventType::Warning, "announceFailed", note).await;
+        self.event(service, uid, Saying::announce_failed(&self.args.node_name, address)).await;
     }
 
-    async fn event(&self, service: &ServiceKey, uid: &str, type_: EventType, reason: &str, note: String) {
+    async fn event(&self, service: &ServiceKey, uid: &str, saying: Saying) {
         let about = ObjectReference {
             api_version: Some("v1".to_owned()),
             kind: Some("Service".to_owned()),
@@ -246,16 +241,19 @@ impl Writer {
             ..ObjectReference::default()
         };
         let event = Event {
-            type_,
-            reason: reason.to_owned(),
-            note: Some(note),
-            action: "Announce".to_owned(),
+            type_: if saying.warning { EventType::Warning } else { EventType::Normal },
+            reason: saying.reason.to_owned(),
+            note: Some(saying.note),
+            action: saying.action,
             secondary: None,
         };
         let result = tokio::time::timeout(TIMEOUT, self.recorder.publish(&event, &about)).await;
-        if let Ok(Err(error)) = result {
-            tracing::warn!(%service, reason, %error, "an event was not written");
-        }
+        let failure = match result {
+            Ok(Ok(())) => return,
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => "the API server did not answer in time".to_owned(),
+        };
+        tracing::warn!(%service, reason = saying.reason, error = failure, "an event was not written");
     }
 }
 
