@@ -13,7 +13,7 @@ mod status;
 mod tests;
 mod watches;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use anyhow::Context as _;
@@ -31,6 +31,7 @@ use crate::args::Args;
 use crate::bgp::DesiredPeers;
 use crate::desired::{Desired, Me, desired};
 use crate::fast::FastStatus;
+use crate::view::View;
 
 /// Events that may wait for the index; a watch that is faster waits itself.
 const EVENTS: usize = 512;
@@ -87,6 +88,7 @@ pub(crate) async fn run(
         outputs,
         address: address_tx,
         secrets: BTreeMap::new(),
+        without_bfd: BTreeSet::new(),
     };
     loop {
         let first = tokio::select! {
@@ -116,6 +118,14 @@ struct Half {
     outputs: Outputs,
     address: watch::Sender<String>,
     secrets: BTreeMap<String, AbortHandle>,
+    /// Peers of which was said that they have no BFD, with their profiles.
+    without_bfd: BTreeSet<(String, String)>,
+}
+
+/// This node's peers that ask for BFD, which this release does not speak.
+fn without_bfd(view: &View, desired: &Desired) -> BTreeSet<(String, String)> {
+    let peers = desired.peers.keys().filter_map(|name| view.config.peers.get(name));
+    peers.filter_map(|peer| Some((peer.name.clone(), peer.bfd_profile.clone()?))).collect()
 }
 
 impl Half {
@@ -145,9 +155,18 @@ impl Half {
         Ok(())
     }
 
-    fn publish(&self) {
+    fn publish(&mut self) {
         let view = self.index.view();
         let new = Arc::new(desired(&self.me, view));
+        let without = without_bfd(view, &new);
+        for (peer, profile) in without.difference(&self.without_bfd) {
+            tracing::warn!(
+                peer,
+                profile,
+                "BGPPeer: spec.bfdProfile is not used by this release: the session has no BFD, and a dead peer is noticed by its hold time; set spec.holdTime accordingly"
+            );
+        }
+        self.without_bfd = without;
         self.outputs.peers.send_if_modified(|old| {
             let changed = **old != new.peers;
             if changed {

@@ -12,7 +12,8 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::index::{Change, Event, Index};
-use super::read;
+use super::{read, without_bfd};
+use crate::desired::{Me, desired};
 use crate::view::{Endpoints, SecretValue, Service, TrafficPolicy};
 
 fn object<K: DeserializeOwned>(value: Value) -> K {
@@ -213,4 +214,32 @@ fn configuration_counts_only_when_all_of_it_was_seen() {
     let mut index = synced();
     assert!(apply(&mut index, event));
     assert_eq!(index.view().config.pools.len(), 1);
+}
+
+#[test]
+fn a_peer_that_asks_for_bfd_is_named_with_its_profile() {
+    let mut index = synced();
+    let peer = |name: &str, address: &str, profile: Option<&str>| {
+        let mut spec = json!({ "myASN": 64512, "peerASN": 64513, "peerAddress": address });
+        if let Some(profile) = profile {
+            spec["bfdProfile"] = json!(profile);
+        }
+        let value = json!({
+            "apiVersion": "metallb.io/v1beta2", "kind": "BGPPeer",
+            "metadata": { "name": name, "namespace": "metallb-system" }, "spec": spec,
+        });
+        Event::Peer(Change::Set(name.to_owned(), Arc::new(object(value))))
+    };
+    let profile = object(json!({
+        "apiVersion": "metallb.io/v1beta1", "kind": "BFDProfile",
+        "metadata": { "name": "fast", "namespace": "metallb-system" }, "spec": {},
+    }));
+    apply(&mut index, Event::Bfd(Change::Set("fast".into(), Arc::new(profile))));
+    apply(&mut index, Event::Node(Change::Set("n1".into(), crate::view::Node::default())));
+    apply(&mut index, peer("plain", "192.0.2.253", None));
+    apply(&mut index, peer("watched", "192.0.2.254", Some("fast")));
+    let me = Me { node: "n1".into(), ignore_exclude_label: false };
+    assert!(index.problems().is_empty(), "{:?}", index.problems());
+    let told = without_bfd(index.view(), &desired(&me, index.view()));
+    assert_eq!(told, [("watched".to_owned(), "fast".to_owned())].into());
 }
