@@ -106,10 +106,10 @@ fn bgp(sources: &Sources) -> Value {
             "address": peer.config.address.to_string(),
             "routes": peer.routes.keys().map(ToString::to_string).collect::<Vec<_>>(),
             "up": session.is_some_and(crate::bgp::SessionStatus::up),
-            "state": session.map(|s| format!("{:?}", s.state)),
+            "state": session.map(|s| s.state.to_string()),
             "announced": session.map(|s| s.announced),
             "wanted": session.map(|s| s.wanted),
-            "lastFailure": session.and_then(|s| s.last_failure.as_ref()).map(|cause| format!("{cause:?}")),
+            "lastFailure": session.and_then(|s| s.last_failure.as_ref()).map(ToString::to_string),
             "withheld": session.map(|s| s.withheld.iter().map(|(why, n)| format!("{n}: {why}")).collect::<Vec<_>>()),
         });
         (name.clone(), value)
