@@ -1,6 +1,8 @@
 //! The command line. Names and environment are MetalLB's where it has the same
 //! thing (contract §3.3), so that a DaemonSet's arguments can stay.
 
+mod ignored;
+
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -9,6 +11,8 @@ use clap::{Parser, Subcommand, ValueEnum};
 use clarion_dataplane::AttachMode;
 use clarion_netlink::Exclusion;
 use serde::Deserialize;
+
+use self::ignored::Ignored;
 
 /// Announces the cluster's LoadBalancer addresses from one node: by ARP and NDP,
 /// answered in the kernel, and by BGP.
@@ -63,14 +67,20 @@ pub struct Args {
     #[arg(long, default_value_t = 120, value_parser = clap::value_parser!(u64).range(1..=86_400))]
     pub restart_grace: u64,
 
-    /// Log level: trace, debug, info, warn, error (all = trace, none = off).
-    #[arg(long, default_value = "info", global = true)]
+    /// How much to log; all is trace, none is nothing.
+    #[arg(long, default_value = "info", value_parser = LOG_LEVELS, global = true)]
     pub log_level: String,
 
     /// Log format.
     #[arg(long, value_enum, default_value = "text", global = true)]
     pub log_format: LogFormat,
+
+    #[command(flatten)]
+    ignored: Ignored,
 }
+
+/// MetalLB's levels, and trace. The controller takes the same.
+const LOG_LEVELS: [&str; 7] = ["all", "trace", "debug", "info", "warn", "error", "none"];
 
 /// Other things the binary does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Subcommand)]
@@ -101,6 +111,19 @@ pub enum LogFormat {
 }
 
 impl Args {
+    /// Reads the command line of the process. Go's flags may have one dash, so
+    /// `-log-level=info` is read too.
+    #[must_use]
+    pub fn from_command_line() -> Self {
+        Self::parse_from(double_dashed(std::env::args()))
+    }
+
+    /// The flags given that are MetalLB's and have no meaning here.
+    #[must_use]
+    pub fn ignored(&self) -> Vec<&'static str> {
+        self.ignored.given()
+    }
+
     /// The class to handle, if one was given.
     #[must_use]
     pub fn lb_class(&self) -> Option<String> {
@@ -126,6 +149,13 @@ impl Args {
     pub fn probe_address(&self) -> (Ipv4Addr, u16) {
         (Ipv4Addr::LOCALHOST, self.health_probe_port)
     }
+}
+
+fn double_dashed(words: impl Iterator<Item = String>) -> impl Iterator<Item = String> {
+    words.enumerate().map(|(i, word)| {
+        let long = word.strip_prefix('-').is_some_and(|rest| rest.len() > 1 && !rest.starts_with('-'));
+        if i > 0 && long { format!("-{word}") } else { word }
+    })
 }
 
 #[derive(Debug, Deserialize)]
@@ -170,5 +200,42 @@ mod tests {
         assert_eq!((args.lb_class(), args.command), (None, None));
         let args = Args::parse_from(["clarion-agent", "cleanup", "--pin-dir", "/p", "--node-name", "n1"]);
         assert_eq!((args.command, args.pin_dir), (Some(Command::Cleanup), PathBuf::from("/p")));
+    }
+
+    fn parse(line: &str) -> Result<Args, clap::Error> {
+        let words = std::iter::once("clarion-agent").chain(line.split_whitespace());
+        Args::try_parse_from(double_dashed(words.map(str::to_owned)))
+    }
+
+    #[test]
+    fn a_log_level_that_does_not_exist_is_refused_with_those_that_do() {
+        for level in LOG_LEVELS {
+            assert_eq!(parse(&format!("--log-level={level}")).unwrap().log_level, level);
+        }
+        let error = parse("--log-level=bogus").unwrap_err().to_string();
+        assert!(error.contains("--log-level") && error.contains("all, trace, debug"), "{error}");
+    }
+
+    #[test]
+    fn the_arguments_of_metallbs_speaker_are_accepted() {
+        let args = parse(
+            "-port=7472 -log-level=info --node-name=n1 --host 192.0.2.1 --ml-bindaddr=192.0.2.1 --ml-bindport=7946 \
+             --ml-labels=app=metallb,component=speaker --ml-secret-key-path=/etc/ml_secret_key --ml-wan-config \
+             --config=config --lb-class=a.io/b",
+        )
+        .unwrap();
+        assert_eq!((args.node_name.as_str(), args.lb_class()), ("n1", Some("a.io/b".into())));
+        let expected = [
+            "--host",
+            "--ml-bindaddr",
+            "--ml-bindport",
+            "--ml-labels",
+            "--ml-secret-key-path",
+            "--ml-wan-config",
+            "--config",
+        ];
+        assert_eq!(args.ignored(), expected);
+        assert!(parse("--node-name=n1").unwrap().ignored().is_empty());
+        assert!(parse("--ml-bindadr=x").is_err());
     }
 }

@@ -9,19 +9,20 @@ use crate::args::{Args, LogFormat};
 /// Starts logging to stderr.
 ///
 /// # Errors
-/// The level is no filter.
+/// The level is none of those words.
 pub fn start(args: &Args) -> anyhow::Result<()> {
     let level = match args.log_level.as_str() {
         "all" => "trace",
         "none" => "off",
         other => other,
     };
-    // Targets instead of EnvFilter: the same `info,hyper=warn`, without the regular
-    // expression engine that would cost half a megabyte on every node.
-    let mut filter: Targets = level.parse().map_err(|error| {
-        anyhow::anyhow!("--log-level {level:?}: {error}; use trace, debug, info, warn or error")
+    let level: LevelFilter = level.parse().map_err(|_| {
+        anyhow::anyhow!("--log-level {level:?}: use all, trace, debug, info, warn, error or none")
     })?;
-    if filter.iter().next().is_none() && filter.default_level() < Some(LevelFilter::DEBUG) {
+    // Targets instead of EnvFilter: it does without the regular expression engine,
+    // which would cost half a megabyte on every node.
+    let mut filter = Targets::new().with_default(level);
+    if level < LevelFilter::DEBUG {
         // Every failed request is reported by who made it, with what it means.
         filter = filter.with_target("kube_client", LevelFilter::OFF);
     }

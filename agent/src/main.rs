@@ -2,14 +2,13 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
 use clarion_agent::args::{Args, Command};
 use clarion_agent::{cleanup, log, run};
 
 // One thread for the slow half; the fast half makes its own.
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
-    let args = Args::parse();
+    let args = Args::from_command_line();
     let result = match log::start(&args) {
         Ok(()) => match args.command {
             Some(Command::Cleanup) => cleanup::cleanup(&args).await,

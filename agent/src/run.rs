@@ -33,6 +33,13 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         !args.node_name.is_empty(),
         "--node-name is not set: give the DaemonSet the environment METALLB_NODE_NAME from fieldRef spec.nodeName"
     );
+    let ignored = args.ignored();
+    if !ignored.is_empty() {
+        tracing::warn!(
+            flags = ignored.join(" "),
+            "these flags of MetalLB's speaker mean nothing here: remove them"
+        );
+    }
     let args = Arc::new(args);
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
