@@ -148,7 +148,7 @@ impl Cluster {
 
     /// The pool that holds the address.
     pub(crate) fn pool_of(&self, address: IpAddr) -> Option<&Pool> {
-        self.config.pools.values().find(|p| p.contains(address))
+        self.config.pool_of(address)
     }
 
     /// The node that answers for the Service on layer 2, as it says itself.

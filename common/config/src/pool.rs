@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use clarion_api::IPAddressPool;
 use clarion_core::{AddressRange, Family, PoolName};
+use ipnet::IpNet;
 use kube::ResourceExt;
 
 use crate::check::{Wrong, number, selectors};
@@ -64,11 +65,36 @@ fn ranges(pool: &str, entries: &[String]) -> Result<Vec<AddressRange>, Wrong> {
 /// One entry.
 fn range(field: &str, pool: &str, entry: &str) -> Result<AddressRange, Wrong> {
     let range: AddressRange = entry.parse().map_err(|e| Wrong::new(field, e))?;
+    if let Some(useless) = unusable().into_iter().find(|r| r.overlaps(&range)) {
+        let message = format!(
+            "invalid CIDR {entry:?} in pool {pool:?}: no host can have the addresses of {useless}: leave them out"
+        );
+        return Err(Wrong::new(field, message));
+    }
     if is_mapped(range.first()) || is_mapped(range.last()) {
         let message = format!("invalid CIDR {entry:?} in pool {pool:?}: write IPv4 addresses as such");
         return Err(Wrong::new(field, message));
     }
     Ok(range)
+}
+
+/// What can be no Service's address: this network, loopback, multicast and broadcast
+/// (RFC 1122 §3.2.1.3); unspecified, loopback, link-local and multicast (RFC 4291 §2.4).
+fn unusable() -> [AddressRange; 8] {
+    let v4 = |net: [u8; 4], length| IpNet::new_assert(IpAddr::from(net), length).into();
+    let v6 = |first: u16, last: u16, length| {
+        IpNet::new_assert(IpAddr::from([first, 0, 0, 0, 0, 0, 0, last]), length).into()
+    };
+    [
+        v4([0, 0, 0, 0], 8),
+        v4([127, 0, 0, 0], 8),
+        v4([224, 0, 0, 0], 4),
+        v4([255, 255, 255, 255], 32),
+        v6(0, 0, 128),
+        v6(0, 1, 128),
+        v6(0xfe80, 0, 10),
+        v6(0xff00, 0, 8),
+    ]
 }
 
 /// Whether it is an IPv4 address dressed up as IPv6, which nobody on the wire would ask for.
