@@ -127,6 +127,8 @@ struct Half {
     /// Our own Lease came back through the watch: others know that we live.
     joined: bool,
     dirty: bool,
+    /// Something is answered only until its owner is heard.
+    undecided: bool,
     retry_at: Option<Duration>,
     /// What the kernel holds, as far as is known without asking it again.
     observed: Option<Observed>,
@@ -164,6 +166,7 @@ impl Half {
             desired: None,
             joined: false,
             dirty: true,
+            undecided: false,
             retry_at: None,
             observed: None,
             wanted: Wanted::default(),
@@ -189,6 +192,8 @@ impl Half {
 
     fn heard(&mut self, input: Input) {
         self.machine.handle(input, self.now());
+        // It may be the owner that something is kept from.
+        self.dirty |= self.undecided;
     }
 
     fn beat(&mut self) {

@@ -102,6 +102,31 @@ pub(crate) fn wanted(me: &NodeName, desired: &Desired, decisions: &Decisions, ho
     wanted
 }
 
+/// Goes on answering what the kernel answers already where the owner is a node
+/// that was not heard yet: it may be what a dead one left behind, and an agent's
+/// restart must not make an address dark. Returns whether anything was kept.
+pub(crate) fn keep_adopted(
+    wanted: &mut Wanted,
+    observed: &BTreeMap<AddressKey, Entry>,
+    heard: impl Fn(&NodeName) -> bool,
+) -> bool {
+    let mut kept = false;
+    for (key, entry) in &mut wanted.dataplane.addresses {
+        let owner = wanted.vips.get(&key.address).and_then(|vip| vip.owner.as_ref());
+        let answered = observed.get(key).filter(|e| matches!(e, Entry::Answer { .. }));
+        if let (Entry::Silence, Some(adopted), Some(owner)) = (&*entry, answered, owner)
+            && !heard(owner)
+        {
+            *entry = *adopted;
+            kept = true;
+            if let IpAddr::V6(v6) = key.address {
+                wanted.groups.insert((key.ifindex, solicited_node_group(v6)));
+            }
+        }
+    }
+    kept
+}
+
 fn add(
     wanted: &mut Wanted,
     me: &NodeName,

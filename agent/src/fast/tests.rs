@@ -9,7 +9,7 @@ use clarion_l2::ownership::{Decision, Decisions, OwnerReason, RENDEZVOUS_EPOCH};
 use clarion_netlink::{Address, Exclusion, Interface, Link, Snapshot, select};
 
 use super::changes::{Change, changes};
-use super::plan::{Announcement, Host, Wanted, wanted};
+use super::plan::{Announcement, Host, Wanted, keep_adopted, wanted};
 use super::{VipState, VipStatus};
 use crate::desired::{Desired, Interfaces, Vip};
 
@@ -121,6 +121,20 @@ fn the_owner_answers_announces_and_joins() {
             .into(),
     };
     assert_eq!(wanted, expected);
+}
+
+#[test]
+fn an_adopted_answer_is_given_up_only_for_an_owner_that_was_heard() {
+    let adopted = BTreeMap::from([(key(2, "198.51.100.1"), ANSWER), (key(2, "2001:db8::1:2"), ANSWER)]);
+    let mut kept = case(Some("other")).run();
+    assert!(keep_adopted(&mut kept, &adopted, |_| false));
+    assert_eq!(kept.dataplane.addresses[&key(2, "198.51.100.1")], ANSWER);
+    assert_eq!(kept.dataplane.addresses[&key(3, "198.51.100.1")], Entry::Silence, "never answered there");
+    assert!(kept.groups.contains(&(2, "ff02::1:ff01:2".parse().unwrap())));
+
+    let mut heard = case(Some("other")).run();
+    assert!(!keep_adopted(&mut heard, &adopted, |_| true));
+    assert_eq!(heard, case(Some("other")).run());
 }
 
 #[test]

@@ -41,9 +41,21 @@ pub(super) async fn renew(
     let holder = format!("{node}/{boot}/{}", std::process::id());
     let mut ticks = tokio::time::interval(PERIOD);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let mut failing = false;
+    let (mut failing, mut had_interfaces, mut resigned) = (false, false, false);
     loop {
         ticks.tick().await;
+        let usable = !status.borrow().interfaces.is_empty();
+        had_interfaces |= usable;
+        if had_interfaces && !usable {
+            // Whose last interface went down cannot answer: others take over at
+            // once, and until it is back they must not wait for this node.
+            if !resigned && release_by(&api, &node).await.is_ok() {
+                tracing::warn!(%node, "no interface is usable: this node resigns until one is");
+                resigned = true;
+            }
+            continue;
+        }
+        resigned = false;
         let macs: BTreeMap<_, _> =
             status.borrow().interfaces.iter().map(|i| (i.name.clone(), format_mac(i.mac))).collect();
         let address = addresses.borrow().clone();
@@ -89,7 +101,10 @@ pub(super) async fn renew(
 /// # Errors
 /// The API server refused or cannot be reached; a Lease that is gone is no error.
 pub(crate) async fn release(client: Client, namespace: &str, node: &NodeName) -> Result<(), kube::Error> {
-    let api = Api::<Lease>::namespaced(client, namespace);
+    release_by(&Api::namespaced(client, namespace), node).await
+}
+
+async fn release_by(api: &Api<Lease>, node: &NodeName) -> Result<(), kube::Error> {
     match api.delete(&format!("{PREFIX}{node}"), &kube::api::DeleteParams::default()).await {
         Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
         other => other.map(|_| ()),

@@ -10,7 +10,7 @@ use clarion_dataplane::{Action, Plan};
 use clarion_netlink::{GroupChange, Groups, SkipReason, Snapshot};
 
 use super::super::changes::changes;
-use super::super::plan::{Host, Wanted, wanted};
+use super::super::plan::{Host, Wanted, keep_adopted, wanted};
 use super::{Half, RETRY};
 use crate::desired::Desired;
 
@@ -70,6 +70,8 @@ impl Half {
         // An interface without carrier keeps its program: some NICs reset their link
         // when a program comes or goes, and would never come to rest.
         wanted.dataplane.interfaces.extend(observed.interfaces.keys().filter(|i| resting.contains(i)));
+        let (me, machine) = (&self.me.node, &self.machine);
+        self.undecided = keep_adopted(wanted, &observed.addresses, |node| node == me || machine.heard(node));
         let plan = Plan::new(&observed, &wanted.dataplane);
         if plan.is_empty() {
             self.observed = Some(observed);
