@@ -9,11 +9,11 @@ fn main() {
     let objects = Path::new(&manifest).join("../../target/bpf");
     for object in ["clarion.o", "pass.o"] {
         let path = objects.join(object);
-        println!("cargo:rerun-if-changed={}", path.display());
+        println!("cargo::rerun-if-changed={}", path.display());
         if !path.is_file() {
-            println!("cargo:error={} is missing: run `cargo xtask build`", path.display());
+            println!("cargo::error={} is missing: run `cargo xtask build`", path.display());
             return;
         }
     }
-    println!("cargo:rustc-env=CLARION_BPF={}", objects.display());
+    println!("cargo::rustc-env=CLARION_BPF={}", objects.display());
 }
