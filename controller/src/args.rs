@@ -16,8 +16,8 @@ pub struct Args {
     /// Port of /healthz and /readyz; 0 switches it off.
     #[arg(long, default_value_t = 17472)]
     pub health_probe_port: u16,
-    /// How much to log: all, debug, info, warn, error or none.
-    #[arg(long, default_value = "info", value_parser = ["all", "debug", "info", "warn", "error", "none"])]
+    /// How much to log: all or trace, debug, info, warn, error or none.
+    #[arg(long, default_value = "info", value_parser = ["all", "trace", "debug", "info", "warn", "error", "none"])]
     pub log_level: String,
     /// How to write the log.
     #[arg(long, value_enum, default_value_t = LogFormat::Text)]

@@ -4,11 +4,12 @@ use tracing_subscriber::EnvFilter;
 
 use crate::args::LogFormat;
 
-/// Starts logging. `level` is one of MetalLB's: all, debug, info, warn, error, none.
+/// Starts logging. `level` is one of MetalLB's, all, debug, info, warn,
+/// error and none, or trace, which is all.
 /// Libraries below say little unless everything is asked for.
 pub fn start(level: &str, format: LogFormat) {
     let filter = match level {
-        "all" => "trace",
+        "all" | "trace" => "trace",
         "debug" => "info,clarion_controller=debug",
         "warn" => "warn",
         "error" => "error",
