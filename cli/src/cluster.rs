@@ -267,6 +267,7 @@ pub(crate) mod tests {
     use serde_json::{Value, from_value, json};
 
     /// A cluster with one Service `shop/web`, told by what has happened to it so far.
+    #[derive(Clone, Copy)]
     pub(crate) struct Story {
         pub(crate) assigned: bool,
         pub(crate) serves: bool,

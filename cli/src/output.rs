@@ -54,11 +54,13 @@ pub(crate) fn table<const N: usize>(header: [&str; N], rows: impl IntoIterator<I
 }
 
 /// A cell that is good, or draws the eye.
+#[expect(clippy::needless_pass_by_value, reason = "callers pass texts, numbers and references alike")]
 pub(crate) fn verdict(text: impl ToString, good: bool) -> Cell {
     Cell::new(text.to_string()).fg(if good { Color::Green } else { Color::Red })
 }
 
 /// A plain cell; `-` where there is nothing, as kubectl writes `<none>`.
+#[expect(clippy::needless_pass_by_value, reason = "callers pass texts, numbers and references alike")]
 pub(crate) fn plain(text: impl ToString) -> Cell {
     let text = text.to_string();
     Cell::new(if text.is_empty() { "-".to_owned() } else { text })

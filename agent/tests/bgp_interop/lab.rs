@@ -20,23 +20,23 @@ use tempfile::TempDir;
 use tokio::sync::watch;
 
 /// The node's addresses.
-pub const NODE_V4: &str = "10.99.0.1";
-pub const NODE_V6: &str = "fd99::1";
+pub(crate) const NODE_V4: &str = "10.99.0.1";
+pub(crate) const NODE_V6: &str = "fd99::1";
 /// The router's addresses.
-pub const ROUTER_V4: &str = "10.99.0.2";
-pub const ROUTER_V6: &str = "fd99::2";
+pub(crate) const ROUTER_V4: &str = "10.99.0.2";
+pub(crate) const ROUTER_V6: &str = "fd99::2";
 
 static NEXT: AtomicU32 = AtomicU32::new(0);
 
 /// A node and a router on one wire.
-pub struct Lab {
-    pub node: String,
-    pub router: String,
-    pub dir: TempDir,
+pub(crate) struct Lab {
+    pub(crate) node: String,
+    pub(crate) router: String,
+    pub(crate) dir: TempDir,
 }
 
 impl Lab {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         assert!(nix::unistd::geteuid().is_root(), "these tests make network namespaces: run them as root");
         let id = format!("{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
         let lab = Self {
@@ -61,12 +61,12 @@ impl Lab {
         lab
     }
 
-    pub fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 
     /// Starts a program in the router's namespace; its output goes to a file.
-    pub fn start(&self, name: &str, program: &str, args: &[&str]) -> Process {
+    pub(crate) fn start(&self, name: &str, program: &str, args: &[&str]) -> Process {
         let log = File::create(self.path(&format!("{name}.log"))).expect("a log file");
         let child = Command::new("ip")
             .args(["netns", "exec", &self.router, program])
@@ -82,7 +82,7 @@ impl Lab {
     }
 
     /// Runs a program in the router's namespace and gives its output.
-    pub fn ask(&self, program: &str, args: &[&str]) -> String {
+    pub(crate) fn ask(&self, program: &str, args: &[&str]) -> String {
         let mut all = vec!["netns", "exec", self.router.as_str(), program];
         all.extend(args);
         match Command::new("ip").args(&all).output() {
@@ -96,7 +96,7 @@ impl Lab {
     }
 
     /// Waits until `seen` holds; otherwise shows `state` and every log.
-    pub fn wait(
+    pub(crate) fn wait(
         &self,
         what: &str,
         within: Duration,
@@ -129,7 +129,7 @@ impl Lab {
 
     /// The moments at which the router's kernel is told about `prefix`: each line of
     /// `ip monitor route` that names it.
-    pub fn watch_route(&self, prefix: &str) -> (Process, mpsc::Receiver<(Instant, String)>) {
+    pub(crate) fn watch_route(&self, prefix: &str) -> (Process, mpsc::Receiver<(Instant, String)>) {
         let mut child = Command::new("ip")
             .args(["-n", &self.router, "monitor", "route"])
             .stdout(Stdio::piped())
@@ -158,12 +158,12 @@ impl Drop for Lab {
 }
 
 /// A process that ends with its handle.
-pub struct Process {
+pub(crate) struct Process {
     child: Child,
 }
 
 impl Process {
-    pub fn signal(&self, signal: Signal) {
+    pub(crate) fn signal(&self, signal: Signal) {
         let pid = Pid::from_raw(i32::try_from(self.child.id()).expect("a pid"));
         kill(pid, signal).expect("the process lives");
     }
@@ -177,14 +177,14 @@ impl Drop for Process {
 }
 
 /// The driver on a thread inside the node's namespace.
-pub struct Driver {
-    pub desired: Option<watch::Sender<Arc<DesiredPeers>>>,
-    pub sessions: watch::Receiver<Arc<Sessions>>,
+pub(crate) struct Driver {
+    pub(crate) desired: Option<watch::Sender<Arc<DesiredPeers>>>,
+    pub(crate) sessions: watch::Receiver<Arc<Sessions>>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Driver {
-    pub fn start(lab: &Lab, desired: DesiredPeers) -> Self {
+    pub(crate) fn start(lab: &Lab, desired: DesiredPeers) -> Self {
         let (sender, receiver) = watch::channel(Arc::new(desired));
         let (out, sessions) = mpsc::sync_channel(1);
         let netns = Path::new("/run/netns").join(&lab.node);
@@ -206,16 +206,16 @@ impl Driver {
         }
     }
 
-    pub fn change(&self, change: impl FnOnce(&mut DesiredPeers)) {
+    pub(crate) fn change(&self, change: impl FnOnce(&mut DesiredPeers)) {
         let sender = self.desired.as_ref().expect("the driver runs");
         sender.send_modify(|all| change(Arc::make_mut(all)));
     }
 
-    pub fn up(&self, peer: &str) -> bool {
-        self.sessions.borrow().get(peer).is_some_and(|s| s.up())
+    pub(crate) fn up(&self, peer: &str) -> bool {
+        self.sessions.borrow().get(peer).is_some_and(clarion_agent::bgp::SessionStatus::up)
     }
 
-    pub fn state(&self) -> String {
+    pub(crate) fn state(&self) -> String {
         format!("{:#?}", self.sessions.borrow())
     }
 }
@@ -238,7 +238,7 @@ fn lookup() -> AddressLookup {
     })
 }
 
-pub fn run(program: &str, args: &[&str]) {
+pub(crate) fn run(program: &str, args: &[&str]) {
     let output =
         Command::new(program).args(args).output().unwrap_or_else(|error| panic!("{program}: {error}"));
     assert!(output.status.success(), "{program} {args:?}: {}", String::from_utf8_lossy(&output.stderr));

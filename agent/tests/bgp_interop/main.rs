@@ -3,6 +3,8 @@
 //!
 //! Needs root and the Debian packages frr, bird2, gobgpd and iproute2.
 
+#![expect(clippy::unwrap_used, reason = "literals that parse, in tests")]
+
 mod lab;
 mod routers;
 
@@ -20,7 +22,7 @@ use nix::sys::signal::Signal;
 use routers::{Frr, bird, birdc, gobgp, neighbor};
 
 /// For everything that takes a router some moments.
-pub const SOON: Duration = Duration::from_secs(20);
+pub(crate) const SOON: Duration = Duration::from_secs(20);
 
 const V4: &str = "198.51.100.7/32";
 const V6: &str = "2001:db8:7::7/128";

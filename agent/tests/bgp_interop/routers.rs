@@ -3,14 +3,14 @@
 use super::lab::{Lab, NODE_V4, NODE_V6, Process, ROUTER_V4, run};
 
 /// zebra and bgpd.
-pub struct Frr {
-    pub bgpd: Process,
+pub(crate) struct Frr {
+    pub(crate) bgpd: Process,
     _zebra: Process,
 }
 
 impl Frr {
     /// bgpd with these lines inside `router bgp 64512`, dialled by the node.
-    pub fn start(lab: &Lab, neighbors: &str) -> Self {
+    pub(crate) fn start(lab: &Lab, neighbors: &str) -> Self {
         let dir = lab.dir.path().display().to_string();
         std::fs::write(lab.path("zebra.conf"), "hostname router\n").expect("zebra.conf");
         let config = format!(
@@ -37,7 +37,7 @@ impl Frr {
         Self { bgpd: Self::bgpd(lab), _zebra: zebra }
     }
 
-    pub fn bgpd(lab: &Lab) -> Process {
+    pub(crate) fn bgpd(lab: &Lab) -> Process {
         let dir = lab.dir.path().display().to_string();
         let zserv = format!("{dir}/zserv.api");
         lab.start(
@@ -56,13 +56,13 @@ impl Frr {
         )
     }
 
-    pub fn show(lab: &Lab, command: &str) -> String {
+    pub(crate) fn show(lab: &Lab, command: &str) -> String {
         lab.ask("vtysh", &["--vty_socket", &lab.dir.path().display().to_string(), "-c", command])
     }
 }
 
 /// A neighbour of FRR with both families.
-pub fn neighbor(address: &str, remote_as: u32, more: &str) -> String {
+pub(crate) fn neighbor(address: &str, remote_as: u32, more: &str) -> String {
     format!(
         " neighbor {address} remote-as {remote_as}\n neighbor {address} passive\n{more}\
           address-family ipv4 unicast\n  neighbor {address} activate\n exit-address-family\n \
@@ -70,7 +70,7 @@ pub fn neighbor(address: &str, remote_as: u32, more: &str) -> String {
     )
 }
 
-pub fn bird(lab: &Lab) -> Process {
+pub(crate) fn bird(lab: &Lab) -> Process {
     let dir = lab.dir.path().display();
     let peer = |name: &str, local: &str, node: &str| {
         format!(
@@ -100,13 +100,13 @@ pub fn bird(lab: &Lab) -> Process {
     )
 }
 
-pub fn birdc(lab: &Lab, command: &str) -> String {
+pub(crate) fn birdc(lab: &Lab, command: &str) -> String {
     let mut args = vec!["-s".to_owned(), lab.path("bird.ctl").display().to_string()];
     args.extend(command.split(' ').map(str::to_owned));
     lab.ask("/usr/sbin/birdc", &args.iter().map(String::as_str).collect::<Vec<_>>())
 }
 
-pub fn gobgp(lab: &Lab) -> Process {
+pub(crate) fn gobgp(lab: &Lab) -> Process {
     let neighbor = |address: &str| {
         let family = |name: &str| {
             format!(

@@ -11,6 +11,11 @@
 //! delivered by every watch, and one value that serde cannot hold would break the watch of
 //! the whole kind. What values mean is `clarion_config::parse`'s business alone.
 
+#![expect(
+    clippy::duplicated_attributes,
+    reason = "columns of one kind repeat their type, which the lint takes for the same attribute twice"
+)]
+
 pub mod annotations;
 mod bfd;
 mod bgp;

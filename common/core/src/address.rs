@@ -67,10 +67,9 @@ impl fmt::Display for RangeError {
             Self::MixedFamilies(text) => {
                 write!(f, "invalid IP range {text:?}: start and end are of different families")
             }
-            Self::Reversed(text) => write!(
-                f,
-                "invalid IP range {text:?}: start is after end; write the lower address first"
-            ),
+            Self::Reversed(text) => {
+                write!(f, "invalid IP range {text:?}: start is after end; write the lower address first")
+            }
         }
     }
 }
@@ -246,14 +245,27 @@ mod tests {
         ];
         for (text, first, last, size) in table {
             let range: AddressRange = text.parse().unwrap();
-            assert_eq!((range.first().to_string(), range.last().to_string()), (first.into(), last.into()), "{text}");
+            assert_eq!(
+                (range.first().to_string(), range.last().to_string()),
+                (first.into(), last.into()),
+                "{text}"
+            );
             assert_eq!(range.size(), size, "{text}");
         }
     }
 
     #[test]
     fn nonsense_is_refused_with_the_remedy() {
-        for text in ["", "192.168.1.0/99", "192.168.1.1", "hello", "1.2.3.4-", "-", "1.2.3.4-1.2.3.5-1.2.3.6", "1.2.3/24"] {
+        for text in [
+            "",
+            "192.168.1.0/99",
+            "192.168.1.1",
+            "hello",
+            "1.2.3.4-",
+            "-",
+            "1.2.3.4-1.2.3.5-1.2.3.6",
+            "1.2.3/24",
+        ] {
             assert!(matches!(text.parse::<AddressRange>(), Err(RangeError::Garbage(_))), "{text:?}");
         }
         assert!(matches!("10.0.0.9-10.0.0.1".parse::<AddressRange>(), Err(RangeError::Reversed(_))));

@@ -120,7 +120,9 @@ mod tests {
         for text in ["0:0", "64500:100", "large:4294967295:0:7"] {
             assert_eq!(text.parse::<Community>().unwrap().to_string(), text);
         }
-        for bad in ["", "1", "65536:1", "1:2:3", "large:1:2", "large:1:2:3:4", "no-export", "large:1:2:4294967296"] {
+        for bad in
+            ["", "1", "65536:1", "1:2:3", "large:1:2", "large:1:2:3:4", "no-export", "large:1:2:4294967296"]
+        {
             assert!(bad.parse::<Community>().is_err(), "{bad:?}");
         }
     }

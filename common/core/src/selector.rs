@@ -48,7 +48,10 @@ impl fmt::Display for SelectorError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::UnknownOperator(op) => {
-                write!(f, "invalid label selector: operator {op:?} is none of In, NotIn, Exists, DoesNotExist")
+                write!(
+                    f,
+                    "invalid label selector: operator {op:?} is none of In, NotIn, Exists, DoesNotExist"
+                )
             }
             Self::NoValues(key) => write!(f, "invalid label selector: {key:?} needs values for In and NotIn"),
             Self::UnexpectedValues(key) => {

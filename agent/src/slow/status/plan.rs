@@ -214,7 +214,10 @@ mod tests {
         unsaid.remove(&bgp);
         // Also an agent that begins here learns that there is something to tell.
         let next = writes(&objects, &wanted);
-        assert_eq!(next.iter().filter_map(|w| assignment(w, &objects)).collect::<Vec<_>>(), [l2.clone()]);
+        assert_eq!(
+            next.iter().filter_map(|w| assignment(w, &objects)).collect::<Vec<_>>(),
+            std::slice::from_ref(&l2)
+        );
         objects.insert((Kind::L2, "l2-a".into()), existing("web", Some(&[])));
         assert_eq!(due(&mut unsaid, &objects, &wanted), [l2].into());
         // An update of what is complete is nothing new.
