@@ -1,6 +1,6 @@
 //! One consistent look at what the API server knows, in domain words.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -74,7 +74,7 @@ impl Cluster {
             bfd: arcs(bfd),
             communities: arcs(communities),
         };
-        let outcome = clarion_config::parse(&objects, &Config::default());
+        let outcome = clarion_config::parse(&objects, &in_force(&objects));
         let (services, nodes, slices, leases, l2_status, bgp_status, states, events) = futures::try_join!(
             all(Api::<Service>::all(client.clone()), ListParams::default()),
             all(Api::<Node>::all(client.clone()), ListParams::default()),
@@ -123,13 +123,22 @@ impl Cluster {
         service.class == self.lb_class
     }
 
-    /// What controller and agents say of the configuration they could not take over.
+    /// What controller and agents say of the configuration that they could not take
+    /// over, each thing once with those who say it, but for what [`Self::problems`]
+    /// says already.
     pub(crate) fn complaints(&self) -> impl Iterator<Item = String> {
-        self.states.iter().filter_map(|state| {
-            let status = state.status.as_ref()?;
-            let summary = status.error_summary.as_deref().filter(|s| !s.is_empty())?;
-            Some(format!("{}: {}", state.name_any(), summary.replace('\n', "; ")))
-        })
+        let mut said = BTreeMap::<&str, Vec<String>>::new();
+        for state in &self.states {
+            let summary = state.status.as_ref().and_then(|s| s.error_summary.as_deref()).unwrap_or_default();
+            for line in summary.lines().filter(|line| !line.is_empty()) {
+                let line = line.strip_prefix("configuration error: ").unwrap_or(line);
+                said.entry(line).or_default().push(state.name_any());
+            }
+        }
+        let known: BTreeSet<_> = self.problems.iter().map(ToString::to_string).collect();
+        said.into_iter()
+            .filter(move |(line, _)| !known.contains(*line))
+            .map(|(line, who)| format!("{line} ({})", who.join(", ")))
     }
 
     /// The Service object, of whatever type.
@@ -230,6 +239,17 @@ pub(crate) fn load_balancer(service: &Service) -> Option<LoadBalancer> {
         class: spec.load_balancer_class.clone(),
         traffic_policy: spec.external_traffic_policy.clone().unwrap_or_else(|| "Cluster".to_owned()),
     })
+}
+
+/// What the controller has in force by its own word, the pools' conditions: of two
+/// that overlap this settles which one counts, as their ages alone would not.
+fn in_force(objects: &Objects) -> Config {
+    let refused = |pool: &&Arc<clarion_api::IPAddressPool>| {
+        let conditions = pool.status.iter().flat_map(|status| &status.conditions);
+        conditions.into_iter().any(|c| c.type_ == clarion_api::CONDITION_VALID && c.status == "False")
+    };
+    let pools = objects.pools.iter().filter(|pool| !refused(pool)).cloned().collect();
+    clarion_config::parse(&Objects { pools, ..objects.clone() }, &Config::default()).config
 }
 
 async fn list<K>(client: &Client, namespace: &str) -> anyhow::Result<Vec<K>>
@@ -337,5 +357,29 @@ pub(crate) mod tests {
                 now: jiff::Timestamp::UNIX_EPOCH,
             }
         }
+    }
+
+    #[test]
+    fn of_two_overlapping_pools_the_one_that_the_controller_refused_is_set_aside() {
+        let pool = |name: &str, valid: &str| {
+            Arc::new(object(json!({
+                "apiVersion": "metallb.io/v1beta1", "kind": "IPAddressPool",
+                "metadata": {"name": name, "namespace": "metallb-system"},
+                "spec": {"addresses": ["192.0.2.0/24"]},
+                "status": {"assignedIPv4": 0, "assignedIPv6": 0, "availableIPv4": 0, "availableIPv6": 0,
+                    "conditions": [{"type": "Valid", "status": valid, "reason": "x", "message": "",
+                        "lastTransitionTime": "2026-01-01T00:00:00Z"}]}})))
+        };
+        let objects = Objects {
+            namespace: "metallb-system".to_owned(),
+            pools: vec![pool("a", "False"), pool("b", "True")],
+            l2: vec![],
+            bgp: vec![],
+            peers: vec![],
+            bfd: vec![],
+            communities: vec![],
+        };
+        let outcome = clarion_config::parse(&objects, &in_force(&objects));
+        assert_eq!(outcome.config.pools.keys().map(ToString::to_string).collect::<Vec<_>>(), ["b"]);
     }
 }
