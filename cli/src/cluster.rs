@@ -74,7 +74,7 @@ impl Cluster {
             bfd: arcs(bfd),
             communities: arcs(communities),
         };
-        let outcome = clarion_config::parse(&objects, &in_force(&objects));
+        let outcome = clarion_config::follow(&objects, &Config::default());
         let (services, nodes, slices, leases, l2_status, bgp_status, states, events) = futures::try_join!(
             all(Api::<Service>::all(client.clone()), ListParams::default()),
             all(Api::<Node>::all(client.clone()), ListParams::default()),
@@ -241,17 +241,6 @@ pub(crate) fn load_balancer(service: &Service) -> Option<LoadBalancer> {
     })
 }
 
-/// What the controller has in force by its own word, the pools' conditions: of two
-/// that overlap this settles which one counts, as their ages alone would not.
-fn in_force(objects: &Objects) -> Config {
-    let refused = |pool: &&Arc<clarion_api::IPAddressPool>| {
-        let conditions = pool.status.iter().flat_map(|status| &status.conditions);
-        conditions.into_iter().any(|c| c.type_ == clarion_api::CONDITION_VALID && c.status == "False")
-    };
-    let pools = objects.pools.iter().filter(|pool| !refused(pool)).cloned().collect();
-    clarion_config::parse(&Objects { pools, ..objects.clone() }, &Config::default()).config
-}
-
 async fn list<K>(client: &Client, namespace: &str) -> anyhow::Result<Vec<K>>
 where
     K: Resource<Scope = k8s_openapi::NamespaceResourceScope> + Clone + DeserializeOwned + Debug,
@@ -379,7 +368,7 @@ pub(crate) mod tests {
             bfd: vec![],
             communities: vec![],
         };
-        let outcome = clarion_config::parse(&objects, &in_force(&objects));
+        let outcome = clarion_config::follow(&objects, &Config::default());
         assert_eq!(outcome.config.pools.keys().map(ToString::to_string).collect::<Vec<_>>(), ["b"]);
     }
 }

@@ -109,6 +109,7 @@ mod tests {
             name: name.into(),
             labels: Labels::new(),
             ranges: vec![],
+            exclude: vec![],
             auto_assign,
             avoid_buggy_ips: false,
             allocation,

@@ -110,14 +110,23 @@ impl Publisher {
 
     /// An event where a problem is new: conditions are read by few.
     fn tell(&self, object: &ObjectReport) {
-        let problem = object.wanted.problem.as_ref().and_then(Option::as_ref);
-        if let Some(problem) = problem.filter(|_| object.wanted.problem != object.shown.problem) {
-            tracing::warn!(kind = object.about.kind, name = object.about.name, "set aside: {problem}");
+        let Some(verdict) =
+            object.wanted.verdict.as_ref().filter(|_| object.wanted.verdict != object.shown.verdict)
+        else {
+            return;
+        };
+        if let Some(problem) = verdict.problem() {
+            tracing::warn!(
+                kind = object.about.kind,
+                name = object.about.name,
+                reason = verdict.reason(),
+                "{problem}"
+            );
             self.teller.tell(Told {
                 about: object.about.clone(),
                 warning: true,
-                reason: report::CONFIGURATION_ERROR.to_owned(),
-                message: problem.clone(),
+                reason: verdict.reason().to_owned(),
+                message: problem.to_owned(),
             });
         }
     }

@@ -5,13 +5,13 @@ use std::collections::BTreeMap;
 
 use clarion_alloc::PoolCounters;
 use clarion_api::{
-    BFDProfile, BGPAdvertisement, BGPPeer, CONDITION_VALID, Community, IPAddressPool, L2Advertisement,
+    CONDITION_ADDRESSES_USABLE, CONDITION_VALID, Configured, IPAddressPool, REASON_PARTLY_IN_FORCE,
 };
-use clarion_config::{Outcome, Problem};
+use clarion_config::{ObjectRef, Outcome, Problem};
 use clarion_core::PoolName;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use kube::ResourceExt;
 use kube::api::ApiResource;
-use kube::{Resource, ResourceExt};
 use serde_json::{Value, json};
 
 use crate::events::About;
@@ -21,6 +21,8 @@ use crate::index::Index;
 pub const RECONCILED: &str = "Reconciled";
 /// Reason of a condition that is False.
 pub const CONFIGURATION_ERROR: &str = "ConfigurationError";
+/// Reason of condition `AddressesUsable`.
+pub const ODD_ADDRESSES: &str = "OddAddresses";
 /// Name of the controller's ConfigurationState.
 pub const STATE_NAME: &str = "controller";
 /// Its condition's type (contract §1.9).
@@ -37,19 +39,64 @@ pub struct ObjectReport {
     pub wanted: Status,
     /// What it shows.
     pub shown: Status,
-    /// Since when its condition is as it is, as it is written there.
+    /// Since when its condition `Valid` is as it is, as it is written there.
     pub since: Option<Time>,
+    /// The same of condition `AddressesUsable`.
+    pub odd_since: Option<Time>,
 }
 
 /// The status of an object, times left out.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Status {
-    /// The problem, if any; `None` where no condition is shown at all.
-    pub problem: Option<Option<String>>,
+    /// What condition `Valid` says; `None` where it is not shown at all.
+    pub verdict: Option<Verdict>,
     /// The generation that this is about.
     pub generation: i64,
     /// Counters of a pool.
     pub counters: Option<PoolCounters>,
+    /// What is odd about the addresses of a pool in force: condition `AddressesUsable`, shown only
+    /// while there is something.
+    pub remark: Option<String>,
+}
+
+/// What an object is told of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is in force as written.
+    InForce,
+    /// It is in force as written, apart from what the message says.
+    InPart(String),
+    /// It is not in force as written, and why.
+    SetAside(String),
+}
+
+impl Verdict {
+    fn of(condition: &Condition) -> Self {
+        match (condition.status.as_str(), condition.reason.as_str()) {
+            ("True", _) => Self::InForce,
+            (_, REASON_PARTLY_IN_FORCE) => Self::InPart(condition.message.clone()),
+            _ => Self::SetAside(condition.message.clone()),
+        }
+    }
+
+    /// What is wrong, if anything is.
+    #[must_use]
+    pub fn problem(&self) -> Option<&str> {
+        match self {
+            Self::InForce => None,
+            Self::InPart(message) | Self::SetAside(message) => Some(message),
+        }
+    }
+
+    /// `reason` of the condition, and of the event where something is wrong.
+    #[must_use]
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::InForce => RECONCILED,
+            Self::InPart(_) => REASON_PARTLY_IN_FORCE,
+            Self::SetAside(_) => CONFIGURATION_ERROR,
+        }
+    }
 }
 
 /// Everything that is to be shown, at one moment.
@@ -61,38 +108,23 @@ pub struct Report {
     pub summary: String,
 }
 
-/// What every kind of configuration object has.
-trait Configured: Resource<DynamicType = ()> {
-    fn conditions(&self) -> &[Condition];
-    fn counters(&self) -> Option<PoolCounters> {
-        None
-    }
+fn remark(pool: &clarion_config::Pool) -> Option<String> {
+    let remarks = clarion_config::remarks(pool, []);
+    (!remarks.is_empty()).then(|| lines(remarks.into_iter()))
 }
 
-macro_rules! configured {
-    ($($kind:ty),*) => {$(
-        impl Configured for $kind {
-            fn conditions(&self) -> &[Condition] {
-                self.status.as_ref().map_or(&[], |status| &status.conditions)
-            }
-        }
-    )*};
+fn shown_remark(pool: &IPAddressPool) -> Option<String> {
+    let odd = |condition: &&Condition| condition.type_ == CONDITION_ADDRESSES_USABLE;
+    pool.conditions().iter().find(odd).map(|condition| condition.message.clone())
 }
-configured!(L2Advertisement, BGPAdvertisement, BGPPeer, BFDProfile, Community);
 
-impl Configured for IPAddressPool {
-    fn conditions(&self) -> &[Condition] {
-        self.status.as_ref().map_or(&[], |status| &status.conditions)
-    }
-
-    fn counters(&self) -> Option<PoolCounters> {
-        self.status.as_ref().map(|status| PoolCounters {
-            assigned_v4: status.assigned_ipv4,
-            assigned_v6: status.assigned_ipv6,
-            available_v4: status.available_ipv4,
-            available_v6: status.available_ipv6,
-        })
-    }
+fn counters(pool: &IPAddressPool) -> Option<PoolCounters> {
+    pool.status.as_ref().map(|status| PoolCounters {
+        assigned_v4: status.assigned_ipv4,
+        assigned_v6: status.assigned_ipv6,
+        available_v4: status.available_ipv4,
+        available_v6: status.available_ipv6,
+    })
 }
 
 impl Report {
@@ -104,35 +136,45 @@ impl Report {
             let name = PoolName::new(pool.name_any());
             // A pool that is not in force has nothing to give.
             let counters = counters.get(&name).copied().unwrap_or_default();
-            objects.push(one(pool.as_ref(), &parsed.problems, Some(counters)));
+            let mut report = one(pool.as_ref(), parsed);
+            report.wanted.remark = parsed.config.pools.get(&name).and_then(remark);
+            report.shown.remark = shown_remark(pool);
+            (report.wanted.counters, report.shown.counters) = (Some(counters), self::counters(pool));
+            objects.push(report);
         }
         fn all<'a, K: Configured + 'a>(
             objects: impl Iterator<Item = &'a std::sync::Arc<K>>,
-            problems: &[Problem],
+            parsed: &Outcome,
         ) -> Vec<ObjectReport> {
-            objects.map(|object| one(object.as_ref(), problems, None)).collect()
+            objects.map(|object| one(object.as_ref(), parsed)).collect()
         }
-        objects.extend(all(index.l2.objects.values(), &parsed.problems));
-        objects.extend(all(index.bgp.objects.values(), &parsed.problems));
-        objects.extend(all(index.peers.objects.values(), &parsed.problems));
-        objects.extend(all(index.bfd.objects.values(), &parsed.problems));
-        objects.extend(all(index.communities.objects.values(), &parsed.problems));
+        objects.extend(all(index.l2.objects.values(), parsed));
+        objects.extend(all(index.bgp.objects.values(), parsed));
+        objects.extend(all(index.peers.objects.values(), parsed));
+        objects.extend(all(index.bfd.objects.values(), parsed));
+        objects.extend(all(index.communities.objects.values(), parsed));
         // Each line says by itself what it is, as in the agents' states.
         let summary = parsed.problems.iter().map(|problem| format!("configuration error: {problem}"));
         Self { objects, summary: lines(summary) }
     }
 }
 
-fn one<K: Configured>(object: &K, problems: &[Problem], counters: Option<PoolCounters>) -> ObjectReport {
+fn one<K: Configured>(object: &K, parsed: &Outcome) -> ObjectReport {
     let kind = K::kind(&());
     let (meta, name) = (object.meta(), object.name_any());
     let namespace = object.namespace().unwrap_or_default();
-    let mine = problems
-        .iter()
-        .filter(|p| p.object.kind == kind && p.object.name == name && p.object.namespace == namespace)
-        .map(said);
-    let problem = lines(mine);
-    let condition = object.conditions().iter().find(|condition| condition.type_ == CONDITION_VALID);
+    let is_it = |other: &ObjectRef| other.kind == kind && other.name == name && other.namespace == namespace;
+    let message = lines(parsed.problems.iter().filter(|problem| is_it(&problem.object)).map(said));
+    let verdict = if message.is_empty() {
+        Verdict::InForce
+    } else if parsed.in_part.iter().any(is_it) {
+        Verdict::InPart(message)
+    } else {
+        Verdict::SetAside(message)
+    };
+    let condition = |kind: &str| object.conditions().iter().find(|condition| condition.type_ == kind);
+    let since = |kind: &str| condition(kind).map(|condition| condition.last_transition_time.clone());
+    let valid = condition(CONDITION_VALID);
     ObjectReport {
         resource: ApiResource::erase::<K>(&()),
         about: About {
@@ -143,16 +185,17 @@ fn one<K: Configured>(object: &K, problems: &[Problem], counters: Option<PoolCou
             uid: meta.uid.clone().unwrap_or_default(),
         },
         wanted: Status {
-            problem: Some((!problem.is_empty()).then_some(problem)),
+            verdict: Some(verdict),
             generation: meta.generation.unwrap_or_default(),
-            counters,
+            ..Status::default()
         },
         shown: Status {
-            problem: condition.map(|c| (c.status != "True").then(|| c.message.clone())),
-            generation: condition.and_then(|c| c.observed_generation).unwrap_or_default(),
-            counters: object.counters(),
+            verdict: valid.map(Verdict::of),
+            generation: valid.and_then(|c| c.observed_generation).unwrap_or_default(),
+            ..Status::default()
         },
-        since: condition.map(|condition| condition.last_transition_time.clone()),
+        since: since(CONDITION_VALID),
+        odd_since: since(CONDITION_ADDRESSES_USABLE),
     }
 }
 
@@ -184,14 +227,27 @@ impl ObjectReport {
     /// The status to apply at `now`, keeping the time of a condition that has not turned.
     #[must_use]
     pub fn status(&self, now: &Time) -> Value {
-        let problem = self.wanted.problem.as_ref().and_then(Option::as_ref);
-        let turned = self.shown.problem.as_ref().map(Option::is_some) != Some(problem.is_some());
-        let mut status = json!({"conditions": [condition(
+        let wrong = |verdict: &Verdict| verdict.problem().is_some();
+        let turned = self.shown.verdict.as_ref().map(wrong) != self.wanted.verdict.as_ref().map(wrong);
+        let verdict = self.wanted.verdict.as_ref().unwrap_or(&Verdict::InForce);
+        let mut valid = condition(
             CONDITION_VALID,
-            problem.map(String::as_str),
+            verdict.problem(),
             Some(self.wanted.generation),
             if turned { now } else { self.since.as_ref().unwrap_or(now) },
-        )]});
+        );
+        valid["reason"] = json!(verdict.reason());
+        let mut conditions = vec![valid];
+        if let Some(remark) = &self.wanted.remark {
+            // Its time is that of the words: they are another state each time.
+            let since = self.odd_since.as_ref().filter(|_| self.shown.remark == self.wanted.remark);
+            let generation = Some(self.wanted.generation);
+            let mut odd =
+                condition(CONDITION_ADDRESSES_USABLE, Some(remark), generation, since.unwrap_or(now));
+            odd["reason"] = json!(ODD_ADDRESSES);
+            conditions.push(odd);
+        }
+        let mut status = json!({ "conditions": conditions });
         if let Some(counters) = self.wanted.counters {
             status["assignedIPv4"] = json!(counters.assigned_v4);
             status["assignedIPv6"] = json!(counters.assigned_v6);
@@ -233,7 +289,6 @@ pub fn state(summary: &str, now: &Time) -> Value {
 mod tests {
     use super::*;
     use crate::index::{Change, Edit};
-    use clarion_config::ObjectRef;
     use k8s_openapi::jiff::Timestamp;
     use std::sync::Arc;
 

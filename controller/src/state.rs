@@ -219,7 +219,9 @@ impl State {
     }
 
     fn reparse(&mut self) {
-        let parsed = clarion_config::parse(&self.index.objects(&self.namespace), &self.parsed.config);
+        // Who does not lead must not know better than the leader, also once it leads.
+        let parse = if self.leading { clarion_config::parse } else { clarion_config::follow };
+        let parsed = parse(&self.index.objects(&self.namespace), &self.parsed.config);
         let same_pools = parsed.config.pools == self.parsed.config.pools;
         let same_set_aside = parsed.config.set_aside == self.parsed.config.set_aside;
         self.parsed = parsed;

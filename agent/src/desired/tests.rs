@@ -99,6 +99,7 @@ fn view() -> View {
         name: PoolName::from("pool"),
         labels: labels(&[("tier", "gold")]),
         ranges: vec!["198.51.100.0/24".parse().unwrap(), "2001:db8:5::/120".parse().unwrap()],
+        exclude: vec![],
         auto_assign: true,
         avoid_buggy_ips: false,
         allocation: None,

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use clarion_api::{BFDProfile, BGPAdvertisement, BGPPeer, Community, IPAddressPool, L2Advertisement};
-use clarion_config::{Objects, PeerSecret, Problem, parse};
+use clarion_config::{Objects, PeerSecret, Problem, follow};
 use clarion_core::{NodeName, ServiceKey};
 use clarion_l2::ownership::Input;
 
@@ -182,7 +182,7 @@ impl Index {
             bfd: self.bfd.rows.values().cloned().collect(),
             communities: self.communities.rows.values().cloned().collect(),
         };
-        let outcome = parse(&objects, &self.view.config);
+        let outcome = follow(&objects, &self.view.config);
         let changed = outcome.config != self.view.config || outcome.problems != self.problems;
         self.view.config = outcome.config;
         self.problems = outcome.problems;

@@ -38,7 +38,8 @@ pub use labels::{
 pub use peer::{BGPPeer, BGPPeerSpec, SecretReference};
 pub use pool::{IPAddressPool, IPAddressPoolSpec, IPAddressPoolStatus, ServiceAllocation};
 pub use status::{
-    CONDITION_VALID, ConfigurationResult, ConfigurationState, ConfigurationStateFields,
-    ConfigurationStateStatus, ConfigurationStatus, InterfaceName, MetalLBServiceBGPStatus,
-    MetalLBServiceL2Status, ServiceBGPStatus, ServiceBGPStatusSpec, ServiceL2Status, ServiceL2StatusSpec,
+    CONDITION_ADDRESSES_USABLE, CONDITION_VALID, ConfigurationResult, ConfigurationState,
+    ConfigurationStateFields, ConfigurationStateStatus, ConfigurationStatus, Configured, InterfaceName,
+    MetalLBServiceBGPStatus, MetalLBServiceL2Status, REASON_PARTLY_IN_FORCE, ServiceBGPStatus,
+    ServiceBGPStatusSpec, ServiceL2Status, ServiceL2StatusSpec,
 };

@@ -31,6 +31,13 @@ pub struct IPAddressPoolSpec {
     /// another pool. Both families may be mixed, which dual-stack Services need.
     #[schemars(transform = rules::addresses())]
     pub addresses: Vec<String>,
+    /// Addresses of the pool that no Service gets: a router's, a printer's, a DHCP server's. Each
+    /// entry is a prefix (`192.0.2.0/30`), an inclusive range (`192.0.2.10-192.0.2.20`) or one
+    /// address (`192.0.2.1`). They may lie outside of the pool and overlap each other. A Service
+    /// that already has one gets another address.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(transform = rules::exclude_addresses())]
+    pub exclude_addresses: Vec<String>,
     /// Whether Services that ask for no pool and no address get one from this pool.
     /// Without it, only those that name the pool or the address do.
     #[serde(default = "yes")]

@@ -36,27 +36,11 @@ pub(crate) fn unique_names(field: &str, max_items: u32) -> Shape {
 /// another. Ranges that overlap are left to `parse`: CEL's addresses have no order, and
 /// making one for every pair of entries costs more than the API server grants.
 pub(crate) fn addresses() -> Shape {
-    let is_range = is_range();
-    let [first, last] = ENDS;
-    let family = |n: u8| format!("{is_range} && ip({first}).family() == {n} && ip({last}).family() == {n}");
-    let entry = Shape::text(100)
-        .rule(
-            format!("isCIDR(self) || ({is_range})"),
-            "invalid CIDR: write a prefix (192.0.2.0/24, one address as 192.0.2.1/32) or a range (192.0.2.10-192.0.2.20)",
-        )
-        .rule(
-            format!("!({is_range}) || ip({first}).family() == ip({last}).family()"),
-            "invalid IP range: start and end are of different families; write two IPv4 or two IPv6 addresses",
-        )
-        .rule(
-            format!("!({}) || {} <= {}", family(4), number_v4(first), number_v4(last)),
-            "invalid IP range: start IP is after the end IP; write the lower address first",
-        )
-        .rule(
-            ordered_v6(&family(6)),
-            "invalid IP range: start IP is after the end IP; write the lower address first",
-        );
-    Shape::list(256, entry)
+    let entry = Shape::text(100).rule(
+        format!("isCIDR(self) || ({})", is_range()),
+        "invalid CIDR: write a prefix (192.0.2.0/24, one address as 192.0.2.1/32) or a range (192.0.2.10-192.0.2.20)",
+    );
+    Shape::list(256, ordered(entry))
         .rule("self.size() > 0", "pool has no prefixes defined: write at least one prefix or range into addresses")
         .rule(
             // Each prefix contains one prefix of the list: itself.
@@ -67,6 +51,31 @@ pub(crate) fn addresses() -> Shape {
             "self.all(a, isCIDR(a) || self.exists_one(b, a == b))",
             "CIDR overlaps with already defined CIDR: write each range of addresses once",
         )
+}
+
+/// `spec.excludeAddresses` of a pool: every entry readable, and the right way round. What is
+/// excluded twice, or not there to be excluded, does no harm.
+pub(crate) fn exclude_addresses() -> Shape {
+    let entry = Shape::text(100).rule(
+        format!("isCIDR(self) || isIP(self) || ({})", is_range()),
+        "invalid address: write an address (192.0.2.1), a prefix (192.0.2.0/30) or a range (192.0.2.10-192.0.2.20)",
+    );
+    Shape::list(256, ordered(entry))
+}
+
+/// An entry that is a range has ends of one family, the lower one first.
+fn ordered(entry: Shape) -> Shape {
+    let is_range = is_range();
+    let [first, last] = ENDS;
+    let family = |n: u8| format!("{is_range} && ip({first}).family() == {n} && ip({last}).family() == {n}");
+    let reversed = "invalid IP range: start IP is after the end IP; write the lower address first";
+    entry
+        .rule(
+            format!("!({is_range}) || ip({first}).family() == ip({last}).family()"),
+            "invalid IP range: start and end are of different families; write two IPv4 or two IPv6 addresses",
+        )
+        .rule(format!("!({}) || {} <= {}", family(4), number_v4(first), number_v4(last)), reversed)
+        .rule(ordered_v6(&family(6)), reversed)
 }
 
 /// The number that the four parts of an IPv4 address make.

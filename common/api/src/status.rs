@@ -2,15 +2,41 @@
 //! are nothing but status.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
-use kube::CustomResource;
+use kube::{CustomResource, Resource};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::rules;
 use crate::shape::{Shape, conditions};
+use crate::{BFDProfile, BGPAdvertisement, BGPPeer, Community, IPAddressPool, L2Advertisement};
 
 /// Condition `type` on every configuration object: whether it is in force as written.
 pub const CONDITION_VALID: &str = "Valid";
+
+/// Reason of a `Valid`=False condition of an object that is in force as written, apart from what
+/// the message says: it cannot be applied to some other object.
+pub const REASON_PARTLY_IN_FORCE: &str = "PartlyInForce";
+
+/// Condition `type` of pools that hold addresses which no Service can use, or should not:
+/// `False` with what they are. Not there when all is well. The pool is in force all the same.
+pub const CONDITION_ADDRESSES_USABLE: &str = "AddressesUsable";
+
+/// A kind of configuration object: what the controller says of it.
+pub trait Configured: Resource<DynamicType = ()> {
+    /// `status.conditions`.
+    fn conditions(&self) -> &[Condition];
+}
+
+macro_rules! configured {
+    ($($kind:ty),*) => {$(
+        impl Configured for $kind {
+            fn conditions(&self) -> &[Condition] {
+                self.status.as_ref().map_or(&[], |status| &status.conditions)
+            }
+        }
+    )*};
+}
+configured!(IPAddressPool, L2Advertisement, BGPAdvertisement, BGPPeer, BFDProfile, Community);
 
 /// Status of L2Advertisement, BGPAdvertisement, BGPPeer, BFDProfile and Community.
 #[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, JsonSchema)]

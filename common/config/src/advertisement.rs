@@ -126,7 +126,8 @@ type RouteClass = (PoolName, Family, u8, Vec<LabelSelector>);
 #[derive(Debug, Clone)]
 pub(crate) struct LocalPreferences<'a> {
     pools: &'a BTreeMap<PoolName, Pool>,
-    given: BTreeMap<RouteClass, BTreeSet<(u32, BTreeSet<String>)>>,
+    /// Local preference, peers, and the advertisement's name.
+    given: BTreeMap<RouteClass, BTreeSet<(u32, BTreeSet<String>, String)>>,
 }
 
 impl<'a> LocalPreferences<'a> {
@@ -159,21 +160,20 @@ impl Ledger<BgpAdvertisement> for LocalPreferences<'_> {
             peers.is_empty() || advertisement.peers.is_empty() || !peers.is_disjoint(&advertisement.peers)
         };
         self.classes(advertisement).into_iter().find_map(|class| {
-            let (theirs, _) = self.given.get(&class)?.iter().find(|(p, peers)| *p != ours && same_peers(peers))?;
+            let given = self.given.get(&class)?;
+            let (theirs, _, owner) = given.iter().find(|(p, peers, _)| *p != ours && same_peers(peers))?;
             let message = format!(
-                "invalid local preference {ours}: local preference {theirs} was already set for the same type of BGP update (pool {}, prefix length {}): give both advertisements the same localPref, or different peers or nodes",
+                "invalid local preference {ours}: local preference {theirs} was already set for the same type of BGP update by BGPAdvertisement {owner:?} (pool {}, prefix length {}): give both the same localPref, or different peers or nodes",
                 class.0, class.2
             );
             Some(Wrong::new("spec.localPref", message))
         })
     }
 
-    fn enter(&mut self, _: &str, advertisement: &BgpAdvertisement) {
+    fn enter(&mut self, name: &str, advertisement: &BgpAdvertisement) {
         for class in self.classes(advertisement) {
-            self.given
-                .entry(class)
-                .or_default()
-                .insert((advertisement.local_pref, advertisement.peers.clone()));
+            let given = (advertisement.local_pref, advertisement.peers.clone(), name.to_owned());
+            self.given.entry(class).or_default().insert(given);
         }
     }
 }

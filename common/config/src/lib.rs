@@ -1,8 +1,8 @@
 //! The one parser of configuration: API objects to an immutable validated
 //! [`Config`] and the [`Problem`]s of the objects that were set aside.
 //!
-//! Controller, agent and CLI call [`parse`] and nothing else, so what is accepted
-//! and what is understood cannot drift apart. An object that is wrong is
+//! The controller calls [`parse`], agents and CLI [`follow`], and nobody anything else, so what is
+//! accepted and what is understood cannot drift apart. An object that is wrong is
 //! quarantined alone: the others count as if it were not there, and what its last
 //! good version allowed stays in force (`architecture.md`, "Plan centrally").
 
@@ -15,7 +15,10 @@ mod model;
 mod parse;
 mod peer;
 mod pool;
+mod precedence;
+mod remark;
 mod settle;
 
 pub use model::*;
-pub use parse::{Objects, parse};
+pub use parse::{Objects, follow, parse};
+pub use remark::remarks;

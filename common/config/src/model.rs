@@ -55,6 +55,9 @@ pub struct Pool {
     pub labels: Labels,
     /// Its addresses in the order written, none overlapping another.
     pub ranges: Vec<AddressRange>,
+    /// Addresses that no Service gets although a range holds them. In the order written; they may
+    /// overlap each other and lie outside of the ranges. Nothing of them counts as available.
+    pub exclude: Vec<AddressRange>,
     /// Whether Services that ask for nothing get an address from it.
     pub auto_assign: bool,
     /// Whether IPv4 addresses ending in .0 and .255 are left alone.
@@ -64,14 +67,15 @@ pub struct Pool {
 }
 
 impl Pool {
-    /// Whether the pool may give this address away (range and avoidBuggyIPs).
+    /// Whether the pool may give this address away (ranges, excludeAddresses and avoidBuggyIPs).
     #[must_use]
     pub fn contains(&self, address: IpAddr) -> bool {
         let buggy = match address {
             IpAddr::V4(v4) => self.avoid_buggy_ips && matches!(v4.octets()[3], 0 | 255),
             IpAddr::V6(_) => false,
         };
-        !buggy && self.ranges.iter().any(|r| r.contains(address))
+        let any = |ranges: &[AddressRange]| ranges.iter().any(|range| range.contains(address));
+        !buggy && any(&self.ranges) && !any(&self.exclude)
     }
 
     /// Whether any of its ranges is of this family.
@@ -304,6 +308,9 @@ pub struct Outcome {
     pub config: Config,
     /// What was set aside, sorted by object.
     pub problems: Vec<Problem>,
+    /// Objects that have a problem and are in force as written all the same, apart from what the
+    /// problem says.
+    pub in_part: BTreeSet<ObjectRef>,
 }
 
 /// A router id for those who have none: any IPv4 address of the node, else a hash.

@@ -6,13 +6,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use clarion_api::{BFDProfile, BGPAdvertisement, BGPPeer, Community, IPAddressPool, L2Advertisement};
+use clarion_api::{
+    BFDProfile, BGPAdvertisement, BGPPeer, Community, Configured, IPAddressPool, L2Advertisement,
+};
 use clarion_core::PoolName;
 use kube::{Resource, ResourceExt};
 
 use crate::check::Wrong;
 use crate::model::{Aliases, BfdProfile, BgpAdvertisement, Config, ObjectRef, Outcome, Peer, Pool, Problem};
-use crate::settle::{Candidate, NoConflicts, settle};
+use crate::precedence::{Role, recall, word};
+use crate::settle::{Candidate, Findings, Ledger, NoConflicts, settle};
 use crate::{advertisement, bfd, community, peer, pool};
 
 /// All configuration objects at one moment, from whatever namespace they were seen in.
@@ -36,13 +39,25 @@ pub struct Objects {
     pub communities: Vec<Arc<Community>>,
 }
 
-/// Reads all objects. An object that is wrong is set aside alone, with a
-/// [`Problem`]; if `previous` holds it, that last good version stays in force. `previous` is
-/// the `config` of the last outcome, or the default at start: then of two objects that are
-/// in each other's way the older one counts.
+/// Reads all objects, for the controller that leads: its word is what the others [`follow`]. An
+/// object that is wrong is set aside alone, with a [`Problem`]; if `previous` holds it, that last
+/// good version stays in force. `previous` is the `config` of the last outcome, or the default at
+/// start: then the conditions that it wrote say what is in force (`precedence.rs`).
 #[must_use]
 pub fn parse(objects: &Objects, previous: &Config) -> Outcome {
-    let mut reader = Reader { namespace: &objects.namespace, problems: Vec::new() };
+    read(objects, previous, Role::Leads)
+}
+
+/// Reads all objects, for everybody but the controller that leads: like [`parse`], but of objects
+/// that are in each other's way those are in force of which the conditions say so, whatever
+/// `previous` holds.
+#[must_use]
+pub fn follow(objects: &Objects, previous: &Config) -> Outcome {
+    read(objects, previous, Role::Follows)
+}
+
+fn read(objects: &Objects, previous: &Config, role: Role) -> Outcome {
+    let mut reader = Reader { namespace: &objects.namespace, role, findings: Findings::default() };
     let pools = reader.pools(&objects.pools, previous);
     let set_aside = set_aside(objects, &pools);
     let communities = reader.communities(&objects.communities, previous);
@@ -57,10 +72,10 @@ pub fn parse(objects: &Objects, previous: &Config) -> Outcome {
         bfd,
     };
     keep_narrow(&mut config);
-    let mut problems = reader.problems;
+    let Findings { mut problems, in_part } = reader.findings;
     problems.sort();
     problems.dedup();
-    Outcome { config, problems }
+    Outcome { config, problems, in_part }
 }
 
 /// The pools as written that are not in force so, as far as they can be read. This knows no
@@ -85,26 +100,30 @@ fn keep_narrow(config: &mut Config) {
 
 struct Reader<'a> {
     namespace: &'a str,
-    problems: Vec<Problem>,
+    role: Role,
+    findings: Findings,
 }
 
 impl Reader<'_> {
     fn pools(&mut self, objects: &[Arc<IPAddressPool>], previous: &Config) -> BTreeMap<PoolName, Pool> {
         let before = |name: &str| previous.pools.get(&PoolName::new(name)).cloned();
-        let candidates = self.candidates(objects, pool::read, before);
-        let settled = settle(&candidates, &pool::TakenRanges::default(), &mut self.problems);
+        let ledger = pool::TakenRanges::default();
+        let candidates = self.candidates(objects, pool::read, before, &ledger);
+        let settled = settle(&candidates, &ledger, &mut self.findings);
         settled.into_values().map(|pool| (pool.name.clone(), pool)).collect()
     }
 
     fn communities(&mut self, objects: &[Arc<Community>], previous: &Config) -> BTreeMap<String, Aliases> {
         let before = |name: &str| previous.communities.get(name).cloned();
-        let candidates = self.candidates(objects, community::read, before);
-        settle(&candidates, &community::AliasNames::default(), &mut self.problems)
+        let ledger = community::AliasNames::default();
+        let candidates = self.candidates(objects, community::read, before, &ledger);
+        settle(&candidates, &ledger, &mut self.findings)
     }
 
     fn bfd(&mut self, objects: &[Arc<BFDProfile>], previous: &Config) -> BTreeMap<String, BfdProfile> {
-        let candidates = self.candidates(objects, bfd::read, |name| previous.bfd.get(name).cloned());
-        settle(&candidates, &NoConflicts, &mut self.problems)
+        let before = |name: &str| previous.bfd.get(name).cloned();
+        let candidates = self.candidates(objects, bfd::read, before, &NoConflicts);
+        settle(&candidates, &NoConflicts, &mut self.findings)
     }
 
     fn l2(
@@ -112,9 +131,9 @@ impl Reader<'_> {
         objects: &[Arc<L2Advertisement>],
         previous: &Config,
     ) -> BTreeMap<String, crate::model::L2Advertisement> {
-        let candidates =
-            self.candidates(objects, advertisement::read_l2, |name| previous.l2.get(name).cloned());
-        settle(&candidates, &NoConflicts, &mut self.problems)
+        let before = |name: &str| previous.l2.get(name).cloned();
+        let candidates = self.candidates(objects, advertisement::read_l2, before, &NoConflicts);
+        settle(&candidates, &NoConflicts, &mut self.findings)
     }
 
     fn bgp(
@@ -130,7 +149,9 @@ impl Reader<'_> {
             advertisement.pools.except = BTreeSet::new();
             Some(advertisement)
         };
-        let mut candidates = self.candidates(objects, |o| advertisement::read_bgp(o, &aliases), before);
+        let ledger = advertisement::LocalPreferences::new(pools);
+        let read = |object: &BGPAdvertisement| advertisement::read_bgp(object, &aliases);
+        let mut candidates = self.candidates(objects, read, before, &ledger);
         // An edit that made it too wide for a pool is the edit's fault: the version before stays.
         for candidate in candidates.iter_mut().filter(|c| c.previous.is_some()) {
             if let Ok(value) = &candidate.parsed
@@ -140,15 +161,18 @@ impl Reader<'_> {
                 candidate.parsed = Err(wrong);
             }
         }
-        let ledger = advertisement::LocalPreferences::new(pools);
-        let mut settled = settle(&candidates, &ledger, &mut self.problems);
+        let mut settled = settle(&candidates, &ledger, &mut self.findings);
         // Otherwise (a new pool, or a start) it applies to all pools but those it is too wide for.
         for candidate in &candidates {
             let Some(advertisement) = settled.get_mut(&candidate.object.name) else { continue };
-            for (pool, wrong) in advertisement::too_wide(advertisement, pools) {
+            let wide = advertisement::too_wide(advertisement, pools);
+            if !wide.is_empty() && candidate.parsed.as_ref() == Ok(&*advertisement) {
+                self.findings.in_part.insert(candidate.object.clone());
+            }
+            for (pool, wrong) in wide {
                 advertisement.pools.except.insert(pool);
                 if candidate.parsed.is_ok() {
-                    self.problems.push(problem(&candidate.object, wrong, candidate.previous.is_some()));
+                    self.findings.problems.push(candidate.problem(wrong));
                 }
             }
         }
@@ -175,8 +199,10 @@ impl Reader<'_> {
                 _ => Ok(peer),
             }
         };
-        let candidates = self.candidates(objects, read, |name| previous.peers.get(name).cloned());
-        let settled = settle(&candidates, &peer::Sessions::default(), &mut self.problems);
+        let before = |name: &str| previous.peers.get(name).cloned();
+        let ledger = peer::Sessions::default();
+        let candidates = self.candidates(objects, read, before, &ledger);
+        let settled = settle(&candidates, &ledger, &mut self.findings);
         // A profile that was deleted stays as long as a peer in force depends on it.
         for profile in settled.values().filter_map(|peer| peer.bfd_profile.as_ref()) {
             if let (None, Some(last)) = (bfd.get(profile), previous.bfd.get(profile)) {
@@ -186,16 +212,18 @@ impl Reader<'_> {
         settled
     }
 
-    /// Every object of one kind with what it says and what of it is in force, oldest first.
+    /// Every object of one kind with what it says and what of it was in force, oldest first.
     /// Objects of another namespace are told so and do not count.
     fn candidates<K, T>(
         &mut self,
         objects: &[Arc<K>],
         read: impl Fn(&K) -> Result<T, Wrong>,
         previous: impl Fn(&str) -> Option<T>,
+        ledger: &impl Ledger<T>,
     ) -> Vec<Candidate<T>>
     where
-        K: Resource<DynamicType = ()>,
+        K: Configured,
+        T: Clone + PartialEq,
     {
         let mut objects: Vec<&K> = objects.iter().map(Arc::as_ref).collect();
         objects.sort_by_cached_key(|o| (o.meta().creation_timestamp.as_ref().map(|t| t.0), o.name_any()));
@@ -204,19 +232,22 @@ impl Reader<'_> {
             let reference = reference(object);
             if reference.namespace == self.namespace {
                 let previous = previous(&reference.name);
-                candidates.push(Candidate { object: reference, parsed: read(object), previous });
+                let (parsed, word) = (read(object), word(object));
+                candidates.push(Candidate { object: reference, parsed, previous, word });
             } else {
                 let message =
                     format!("resource must be created in {} namespace: create it there", self.namespace);
-                self.problems.push(problem(&reference, Wrong::new("metadata.namespace", message), false));
+                let wrong = Wrong::new("metadata.namespace", message);
+                self.findings.problems.push(problem(&reference, wrong));
             }
         }
+        recall(&mut candidates, ledger, self.role);
         candidates
     }
 }
 
-fn problem(object: &ObjectRef, wrong: Wrong, last_good_kept: bool) -> Problem {
-    Problem { object: object.clone(), field: wrong.field, message: wrong.message, last_good_kept }
+fn problem(object: &ObjectRef, wrong: Wrong) -> Problem {
+    Problem { object: object.clone(), field: wrong.field, message: wrong.message, last_good_kept: false }
 }
 
 fn reference<K: Resource<DynamicType = ()>>(object: &K) -> ObjectRef {

@@ -4,22 +4,25 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use clarion_api::IPAddressPool;
-use clarion_core::{AddressRange, Family, PoolName};
-use ipnet::IpNet;
+use clarion_core::{AddressRange, Family, PoolName, RangeError};
 use kube::ResourceExt;
 
 use crate::check::{Wrong, number, selectors};
 use crate::model::{Pool, ServiceAllocation};
+use crate::remark;
 use crate::settle::Ledger;
 
 pub(crate) fn read(object: &IPAddressPool) -> Result<Pool, Wrong> {
     let name = object.name_any();
     let ranges = ranges(&name, &object.spec.addresses)?;
+    let mut exclude = exclude(&name, &object.spec.exclude_addresses)?;
+    exclude.extend(remark::unusable_in(&ranges));
     let allocation = object.spec.service_allocation.as_ref().map(allocation).transpose()?;
     Ok(Pool {
-        name: PoolName::new(name),
+        name: PoolName::new(&name),
         labels: object.labels().clone(),
         ranges,
+        exclude,
         auto_assign: object.spec.auto_assign,
         avoid_buggy_ips: object.spec.avoid_buggy_ips,
         allocation,
@@ -31,13 +34,20 @@ pub(crate) fn read(object: &IPAddressPool) -> Result<Pool, Wrong> {
 /// `None` if no range is.
 pub(crate) fn readable(object: &IPAddressPool) -> Option<Pool> {
     let name = object.name_any();
-    let pool = read(object).unwrap_or_else(|_| Pool {
-        ranges: object.spec.addresses.iter().filter_map(|entry| range("", &name, entry).ok()).collect(),
-        name: PoolName::new(&name),
-        labels: object.labels().clone(),
-        auto_assign: object.spec.auto_assign,
-        avoid_buggy_ips: object.spec.avoid_buggy_ips,
-        allocation: None,
+    let pool = read(object).unwrap_or_else(|_| {
+        let entries = object.spec.addresses.iter();
+        let ranges: Vec<_> = entries.filter_map(|entry| range("", &name, entry).ok()).collect();
+        let mut exclude = exclude(&name, &object.spec.exclude_addresses).unwrap_or_default();
+        exclude.extend(remark::unusable_in(&ranges));
+        Pool {
+            ranges,
+            exclude,
+            name: PoolName::new(&name),
+            labels: object.labels().clone(),
+            auto_assign: object.spec.auto_assign,
+            avoid_buggy_ips: object.spec.avoid_buggy_ips,
+            allocation: None,
+        }
     });
     (!pool.ranges.is_empty()).then_some(pool)
 }
@@ -65,41 +75,38 @@ fn ranges(pool: &str, entries: &[String]) -> Result<Vec<AddressRange>, Wrong> {
 /// One entry.
 fn range(field: &str, pool: &str, entry: &str) -> Result<AddressRange, Wrong> {
     let range: AddressRange = entry.parse().map_err(|e| Wrong::new(field, e))?;
-    if let Some(useless) = unusable().into_iter().find(|r| r.overlaps(&range)) {
-        let message = format!(
-            "invalid CIDR {entry:?} in pool {pool:?}: no host can have the addresses of {useless}: leave them out"
-        );
-        return Err(Wrong::new(field, message));
-    }
+    not_mapped(field, pool, entry, range)
+}
+
+/// Every entry of `excludeAddresses`. What is excluded twice or lies elsewhere does no harm, so
+/// nothing is compared.
+fn exclude(pool: &str, entries: &[String]) -> Result<Vec<AddressRange>, Wrong> {
+    let read = |(i, entry): (usize, &String)| {
+        let field = format!("spec.excludeAddresses[{i}]");
+        let range = match entry.trim().parse::<IpAddr>() {
+            Ok(address) => AddressRange::new(address, address),
+            Err(_) => entry.parse(),
+        };
+        let range = range.map_err(|error| match error {
+            RangeError::Garbage(text) => Wrong::new(
+                &*field,
+                format!("invalid address {text:?}: write an address (192.0.2.1), a prefix (192.0.2.0/30) or a range (192.0.2.10-192.0.2.20)"),
+            ),
+            other => Wrong::new(&*field, other),
+        })?;
+        not_mapped(&field, pool, entry, range)
+    };
+    entries.iter().enumerate().map(read).collect()
+}
+
+/// Refuses IPv4 addresses dressed up as IPv6, which nobody on the wire would ask for.
+fn not_mapped(field: &str, pool: &str, entry: &str, range: AddressRange) -> Result<AddressRange, Wrong> {
+    let is_mapped = |address| matches!(address, IpAddr::V6(v6) if v6.to_ipv4_mapped().is_some());
     if is_mapped(range.first()) || is_mapped(range.last()) {
         let message = format!("invalid CIDR {entry:?} in pool {pool:?}: write IPv4 addresses as such");
         return Err(Wrong::new(field, message));
     }
     Ok(range)
-}
-
-/// What can be no Service's address: this network, loopback, multicast and broadcast
-/// (RFC 1122 §3.2.1.3); unspecified, loopback, link-local and multicast (RFC 4291 §2.4).
-fn unusable() -> [AddressRange; 8] {
-    let v4 = |net: [u8; 4], length| IpNet::new_assert(IpAddr::from(net), length).into();
-    let v6 = |first: u16, last: u16, length| {
-        IpNet::new_assert(IpAddr::from([first, 0, 0, 0, 0, 0, 0, last]), length).into()
-    };
-    [
-        v4([0, 0, 0, 0], 8),
-        v4([127, 0, 0, 0], 8),
-        v4([224, 0, 0, 0], 4),
-        v4([255, 255, 255, 255], 32),
-        v6(0, 0, 128),
-        v6(0, 1, 128),
-        v6(0xfe80, 0, 10),
-        v6(0xff00, 0, 8),
-    ]
-}
-
-/// Whether it is an IPv4 address dressed up as IPv6, which nobody on the wire would ask for.
-fn is_mapped(address: IpAddr) -> bool {
-    matches!(address, IpAddr::V6(v6) if v6.to_ipv4_mapped().is_some())
 }
 
 fn allocation(spec: &clarion_api::ServiceAllocation) -> Result<ServiceAllocation, Wrong> {

@@ -1,17 +1,18 @@
 //! Which version of each object is in force.
 //!
-//! What is in force already has precedence over what is new: a pool that is edited into
-//! another one's range is the offender, not the pool whose addresses are in use. Among new
-//! versions the older object has precedence (creationTimestamp, then name), so the
+//! What is in force already has precedence over what is new (`precedence.rs` has the whole
+//! order): a pool that is edited into another one's range is the offender, not the pool whose
+//! addresses are in use. Among new versions the older object has precedence, so the
 //! **youngest offender alone** is set aside, and its last good version stays in force.
 //!
 //! The set that was in force before is free of conflicts, and so is every part of it. Hence
 //! falling back always ends, at the latest with exactly that set.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::check::Wrong;
 use crate::model::{ObjectRef, Problem};
+use crate::precedence::Word;
 
 /// An object on its way into the configuration.
 #[derive(Debug, Clone)]
@@ -21,10 +22,20 @@ pub(crate) struct Candidate<T> {
     pub(crate) parsed: Result<T, Wrong>,
     /// What of it is in force so far.
     pub(crate) previous: Option<T>,
+    /// What the controller has said of it as it is written.
+    pub(crate) word: Option<Word>,
+}
+
+/// What parsing finds besides the configuration.
+#[derive(Debug, Default)]
+pub(crate) struct Findings {
+    pub(crate) problems: Vec<Problem>,
+    /// Objects that have a problem and are in force as written all the same.
+    pub(crate) in_part: BTreeSet<ObjectRef>,
 }
 
 impl<T> Candidate<T> {
-    fn problem(&self, wrong: Wrong) -> Problem {
+    pub(crate) fn problem(&self, wrong: Wrong) -> Problem {
         Problem {
             object: self.object.clone(),
             field: wrong.field,
@@ -58,7 +69,7 @@ impl<T> Ledger<T> for NoConflicts {
 pub(crate) fn settle<T: Clone + PartialEq>(
     candidates: &[Candidate<T>],
     empty: &impl Ledger<T>,
-    problems: &mut Vec<Problem>,
+    findings: &mut Findings,
 ) -> BTreeMap<String, T> {
     // In force: those unchanged, and the last good versions of those set aside.
     let mut kept: BTreeMap<String, T> = BTreeMap::new();
@@ -70,22 +81,24 @@ pub(crate) fn settle<T: Clone + PartialEq>(
                 kept.insert(candidate.object.name.clone(), value.clone());
             }
             Err(wrong) => {
-                problems.push(candidate.problem(wrong.clone()));
+                findings.problems.push(candidate.problem(wrong.clone()));
                 if let Some(previous) = &candidate.previous {
                     kept.insert(candidate.object.name.clone(), previous.clone());
                 }
             }
         }
     }
+    // Oldest first; those that the controller has refused already come last.
+    pending.sort_by_key(|(candidate, _)| candidate.word == Some(Word::SetAside));
     loop {
         match admit(&kept, &pending, empty) {
             Admission::All(settled) => {
-                report_kept(candidates, &kept, empty, problems);
+                report_kept(candidates, &kept, empty, findings);
                 return settled;
             }
             Admission::Refused { index, wrong } => {
                 let (candidate, _) = pending.remove(index);
-                problems.push(candidate.problem(wrong));
+                findings.problems.push(candidate.problem(wrong));
                 if let Some(previous) = &candidate.previous {
                     kept.insert(candidate.object.name.clone(), previous.clone());
                 }
@@ -123,18 +136,23 @@ fn admit<T: Clone>(
 
 /// What is in force can come into conflict without any edit of its own, when a thing that it
 /// refers to changes. It stays, but somebody should know.
-fn report_kept<T>(
+fn report_kept<T: PartialEq>(
     candidates: &[Candidate<T>],
     kept: &BTreeMap<String, T>,
     empty: &impl Ledger<T>,
-    problems: &mut Vec<Problem>,
+    findings: &mut Findings,
 ) {
     let mut ledger = empty.clone();
     for candidate in candidates {
         let name = &candidate.object.name;
         let Some(value) = kept.get(name) else { continue };
         match ledger.conflict(name, value) {
-            Some(wrong) if candidate.parsed.is_ok() => problems.push(candidate.problem(wrong)),
+            Some(wrong) if candidate.parsed.is_ok() => {
+                findings.problems.push(candidate.problem(wrong));
+                if candidate.parsed.as_ref() == Ok(value) {
+                    findings.in_part.insert(candidate.object.clone());
+                }
+            }
             Some(_) => {}
             None => ledger.enter(name, value),
         }

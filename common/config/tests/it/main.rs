@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod cross;
+mod precedence;
 mod properties;
 mod single;
 mod support;

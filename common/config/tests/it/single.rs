@@ -22,6 +22,7 @@ fn refused(kind: &str, table: &[(Value, &str, &str)]) {
 #[test]
 fn pools_are_refused_with_field_and_remedy() {
     let addresses = |list: &[&str]| json!({ "addresses": list });
+    let exclude = |list: &[&str]| json!({ "addresses": ["192.0.2.0/24"], "excludeAddresses": list });
     let allocation = |a: Value| json!({ "addresses": ["192.0.2.0/24"], "serviceAllocation": a });
     let overlap = "overlaps with already defined CIDR";
     refused(
@@ -35,14 +36,15 @@ fn pools_are_refused_with_field_and_remedy() {
             (addresses(&["2001:db8:1::-2001:db8::1"]), "spec.addresses[0]", "start is after end"),
             (addresses(&["10.0.0.9-2001:db8::1"]), "spec.addresses[0]", "different families"),
             (addresses(&["::ffff:10.0.0.0/120"]), "spec.addresses[0]", "write IPv4 addresses as such"),
-            (addresses(&["0.0.0.0/0"]), "spec.addresses[0]", "no host can have the addresses of 0.0.0.0/8"),
-            (addresses(&["10.0.0.0/24", "223.255.255.255-224.0.0.1"]), "spec.addresses[1]", "of 224.0.0.0/4"),
-            (addresses(&["127.0.0.1/32"]), "spec.addresses[0]", "of 127.0.0.0/8"),
-            (addresses(&["::/64"]), "spec.addresses[0]", "of ::/128"),
-            (addresses(&["fe80::1/128"]), "spec.addresses[0]", "of fe80::/10"),
             (addresses(&["10.0.0.0/8", "10.1.0.0-10.1.0.9"]), "spec.addresses[1]", overlap),
             (addresses(&["10.0.0.5-10.0.0.9", "10.0.0.1-10.0.0.5"]), "spec.addresses[1]", overlap),
             (addresses(&["10.0.0.5/32", "10.0.0.0/24"]), "spec.addresses[1]", "of the same pool"),
+            (exclude(&["hello"]), "spec.excludeAddresses[0]", "write an address (192.0.2.1), a prefix"),
+            (exclude(&["192.0.2.1", ""]), "spec.excludeAddresses[1]", "invalid address \"\""),
+            (exclude(&["192.0.2.9-192.0.2.1"]), "spec.excludeAddresses[0]", "start is after end"),
+            (exclude(&["192.0.2.9-2001:db8::1"]), "spec.excludeAddresses[0]", "different families"),
+            (exclude(&["::ffff:192.0.2.1"]), "spec.excludeAddresses[0]", "write IPv4 addresses as such"),
+            (exclude(&["192.0.2.1%eth0"]), "spec.excludeAddresses[0]", "invalid address"),
             (allocation(json!({ "priority": -1 })), "spec.serviceAllocation.priority", "must be in 0-"),
             (
                 allocation(json!({ "namespaces": ["a", "a"] })),
@@ -63,6 +65,77 @@ fn pools_are_refused_with_field_and_remedy() {
             ),
         ],
     );
+}
+
+#[test]
+fn excluded_addresses_are_nobodys() {
+    let spec = json!({
+        "addresses": ["192.0.2.0/24", "2001:db8::/120"],
+        "excludeAddresses": ["192.0.2.1", "192.0.2.64/26", " 192.0.2.10 - 192.0.2.12", "2001:db8::a", "10.0.0.0/8", "192.0.2.64/27"],
+    });
+    let outcome = World::new().with("IPAddressPool", "p", &spec).parse();
+    no_problem(&outcome);
+    let pool = &outcome.config.pools[&"p".into()];
+    for (address, given) in [
+        ("192.0.2.0", true),
+        ("192.0.2.1", false),
+        ("192.0.2.9", true),
+        ("192.0.2.12", false),
+        ("192.0.2.13", true),
+        ("192.0.2.127", false),
+        ("192.0.2.128", true),
+        ("2001:db8::9", true),
+        ("2001:db8::a", false),
+        ("10.0.0.1", false),
+    ] {
+        assert_eq!(pool.contains(address.parse().unwrap()), given, "{address}");
+    }
+    // They are the pool's all the same: no other pool can have them.
+    let other = World::new().with("IPAddressPool", "p", &spec).with(
+        "IPAddressPool",
+        "q",
+        &json!({ "addresses": ["192.0.2.64/26"] }),
+    );
+    assert!(only_problem(&other.parse()).starts_with("q: spec.addresses[0]: "));
+}
+
+#[test]
+fn what_no_host_can_have_is_never_given_and_what_is_unwise_is_said() {
+    let remarks = |addresses: &[&str], exclude: &[&str]| {
+        let spec = json!({ "addresses": addresses, "excludeAddresses": exclude });
+        let outcome = World::new().with("IPAddressPool", "p", &spec).parse();
+        no_problem(&outcome);
+        let pool = outcome.config.pools[&"p".into()].clone();
+        let node: std::net::IpAddr = "10.0.0.7".parse().unwrap();
+        (clarion_config::remarks(&pool, [("n1", node)]), pool)
+    };
+    let none: [&str; 0] = [];
+    assert_eq!(remarks(&["10.0.1.0/24", "2001:db9::/64"], &[]).0, none);
+    for (entry, words) in [
+        ("127.0.0.1/32", "no host can have the addresses of 127.0.0.0/8 (loopback)"),
+        ("223.255.255.255-224.0.0.1", "224.0.0.0/4 (multicast)"),
+        ("fe80::1/128", "fe80::/10 (link-local)"),
+        ("192.0.2.0/25", "the addresses of 192.0.2.0/24 are reserved for documentation"),
+        ("250.0.0.0/32", "reserved for future use"),
+        ("10.0.0.0/24", "10.0.0.7 is the address of node n1"),
+    ] {
+        let (said, _) = remarks(&[entry], &[]);
+        assert!(said.len() == 1 && said[0].contains(words), "{entry}: {said:?}");
+    }
+    assert_eq!(remarks(&["10.0.0.0/24"], &["10.0.0.7"]).0, none);
+    assert_eq!(remarks(&["192.0.0.0/16"], &["192.0.2.0/24"]).0, none);
+    let (said, everything) = remarks(&["0.0.0.0/0", "::/0"], &[]);
+    assert!(said.len() > 10, "{said:?}");
+    for (address, given) in
+        [("0.0.0.1", false), ("1.0.0.1", true), ("127.0.0.1", false), ("255.255.255.255", false)]
+    {
+        assert_eq!(everything.contains(address.parse().unwrap()), given, "{address}");
+    }
+    for (address, given) in
+        [("::", false), ("::1", false), ("::2", true), ("::ffff:1.2.3.4", false), ("fe80::1", false)]
+    {
+        assert_eq!(everything.contains(address.parse().unwrap()), given, "{address}");
+    }
 }
 
 #[test]
