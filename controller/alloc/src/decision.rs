@@ -3,9 +3,10 @@
 use std::fmt;
 use std::net::IpAddr;
 
-use clarion_core::{PoolName, ServiceKey, VipSet};
+use clarion_core::{Family, PoolName, ServiceKey, VipSet};
 
-use crate::request::{Port, WishError};
+use crate::pool::Barred;
+use crate::request::{Families, Port, WishError};
 use crate::text::quoted;
 
 /// What became of a Service: what it lost, and what it has now.
@@ -43,6 +44,13 @@ pub enum Outcome {
     Kept(Grant),
     /// New addresses.
     Assigned(Grant),
+    /// PreferDualStack: new, one address; no second family can be had.
+    AssignedSingle {
+        /// Its one address.
+        grant: Grant,
+        /// Why not two.
+        why: Refusal,
+    },
     /// What it had before, and one of the family that was missing.
     Extended {
         /// All of its addresses.
@@ -75,6 +83,7 @@ impl Outcome {
         match self {
             Self::Kept(grant)
             | Self::Assigned(grant)
+            | Self::AssignedSingle { grant, .. }
             | Self::Extended { grant, .. }
             | Self::KeptSingle { grant, .. }
             | Self::KeptDespite { grant, .. } => Some(grant),
@@ -90,8 +99,8 @@ pub enum Refusal {
     Wish(WishError),
     /// It asks for addresses of other families than it needs.
     FamilyMismatch(VipSet),
-    /// No pool holds these addresses, or no single one holds both.
-    NotAllowed(VipSet),
+    /// No pool gives these addresses away, or no single one both.
+    NotAllowed(VipSet, Unfit),
     /// The pool's `serviceAllocation` is not for this Service.
     NotCompatible(PoolName),
     /// It asks for addresses and for a pool that they are not in.
@@ -99,15 +108,19 @@ pub enum Refusal {
     /// It asks for a pool that does not exist.
     UnknownPool(PoolName),
     /// The pool it must use has nothing free for it.
-    PoolExhausted(PoolName),
+    PoolExhausted(PoolName, Lack),
     /// No automatic pool has anything free for it.
-    NoneAvailable,
+    NoneAvailable(Lack),
     /// Others hold the address and do not share it on these terms.
     SharingKey {
+        /// Who would hold it too.
+        service: ServiceKey,
         /// The address.
         address: IpAddr,
         /// Who holds it, in order.
         holders: Vec<ServiceKey>,
+        /// What does not match.
+        why: Discord,
     },
     /// Others share the address and one of them listens on this port.
     PortTaken {
@@ -115,7 +128,53 @@ pub enum Refusal {
         port: Port,
         /// The address.
         address: IpAddr,
+        /// Who listens on it.
+        holder: Option<ServiceKey>,
     },
+}
+
+/// Why addresses are not to be had.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Unfit {
+    /// An address is in no pool.
+    Unknown,
+    /// A pool has an address in its ranges and does not give it away.
+    Barred {
+        /// The address.
+        address: IpAddr,
+        /// The pool.
+        pool: PoolName,
+        /// What of the pool's configuration says so.
+        by: Barred,
+    },
+    /// They are of two pools.
+    TwoPools,
+}
+
+/// What pools lack that have no available address for a Service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lack {
+    /// Free addresses.
+    Addresses,
+    /// Addresses of the families it needs, free or not.
+    Families(Families),
+    /// There are pools, but none of them is for it.
+    PoolsForIt,
+    /// There are no pools.
+    Pools,
+}
+
+/// Why two Services may not share an address (contract §2.5).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Discord {
+    /// Whoever holds it has no sharing key.
+    Theirs,
+    /// The other has no sharing key.
+    Ours,
+    /// The sharing keys differ.
+    Keys,
+    /// Their traffic policies, or their selectors under Local, differ.
+    Backends,
 }
 
 /// Holders named in a message: an event's message may have 1 KiB.
@@ -130,7 +189,9 @@ impl fmt::Display for Refusal {
                 "requested loadBalancer IP(s) {} does not match the ipFamily of the service",
                 quoted(addresses.iter())
             ),
-            Self::NotAllowed(addresses) => write!(f, "{} is not allowed in config", quoted(addresses.iter())),
+            Self::NotAllowed(addresses, why) => {
+                write!(f, "{} is not allowed in config{why}", quoted(addresses.iter()))
+            }
             Self::NotCompatible(pool) => write!(f, "pool {pool} not compatible for ip assignment"),
             Self::PoolMismatch(addresses, pool) => write!(
                 f,
@@ -138,20 +199,74 @@ impl fmt::Display for Refusal {
                 quoted(addresses.iter())
             ),
             Self::UnknownPool(pool) => write!(f, "unknown pool {:?}", pool.as_str()),
-            Self::PoolExhausted(pool) => write!(f, "no available IPs in pool {pool}"),
-            Self::NoneAvailable => f.write_str("no available IPs"),
-            Self::SharingKey { address, holders } => {
-                write!(f, "can't change sharing key for \"{address}\", address also in use by ")?;
+            Self::PoolExhausted(pool, lack) => write!(f, "no available IPs in pool {pool}{lack}"),
+            Self::NoneAvailable(lack) => write!(f, "no available IPs{lack}"),
+            Self::SharingKey { service, address, holders, why } => {
+                write!(f, "can't change sharing key for \"{service}\", address also in use by ")?;
                 for (i, holder) in holders.iter().take(MOST_HOLDERS_NAMED).enumerate() {
                     write!(f, "{}{holder}", if i == 0 { "" } else { "," })?;
                 }
                 match holders.len().saturating_sub(MOST_HOLDERS_NAMED) {
-                    0 => Ok(()),
-                    more => write!(f, " and {more} more"),
+                    0 => {}
+                    more => write!(f, " and {more} more")?,
                 }
+                write!(f, ": {address}: {why}")
             }
-            Self::PortTaken { port, address } => write!(f, "port {port} is already in use on \"{address}\""),
+            Self::PortTaken { port, address, holder } => {
+                write!(f, "port {port} is already in use on \"{address}\"")?;
+                holder.as_ref().map_or(Ok(()), |holder| write!(f, " by {holder}"))
+            }
         }
+    }
+}
+
+/// As it goes on after MetalLB's words.
+impl fmt::Display for Unfit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unknown => Ok(()),
+            Self::Barred { address, pool, by: Barred::Excluded } => {
+                write!(f, ": pool {pool} has {address} in its excludeAddresses")
+            }
+            Self::Barred { address, pool, by: Barred::Buggy } => {
+                write!(f, ": pool {pool} leaves {address} out, for it has avoidBuggyIPs")
+            }
+            Self::TwoPools => f.write_str(": they are of two pools, and a service gets both of one"),
+        }
+    }
+}
+
+/// As it goes on after MetalLB's words.
+impl fmt::Display for Lack {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Addresses => Ok(()),
+            Self::Families(Families::One(Family::V4)) => f.write_str(": no IPv4 addresses configured for it"),
+            Self::Families(Families::One(Family::V6)) => f.write_str(": no IPv6 addresses configured for it"),
+            Self::Families(Families::Both) => {
+                f.write_str(": no pool with both IPv4 and IPv6 addresses configured for it")
+            }
+            Self::Families(Families::Prefer { .. }) => f.write_str(": no addresses configured for it"),
+            Self::PoolsForIt => f.write_str(
+                ": no pool with autoAssign is for this service; see serviceAllocation of the pools, \
+                 or ask for one by metallb.io/address-pool",
+            ),
+            Self::Pools => f.write_str(": there is no IPAddressPool"),
+        }
+    }
+}
+
+/// In MetalLB's words, which it never says.
+impl fmt::Display for Discord {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Theirs => "existing service does not allow sharing (metallb.io/allow-shared-ip)",
+            Self::Ours => "new service does not allow sharing (metallb.io/allow-shared-ip)",
+            Self::Keys => "sharing key does not match existing sharing key (metallb.io/allow-shared-ip)",
+            Self::Backends => {
+                "backends differ: externalTrafficPolicy must be Cluster for both, or Local with equal selectors"
+            }
+        })
     }
 }
 
@@ -174,25 +289,42 @@ mod tests {
                 Refusal::FamilyMismatch(one),
                 r#"requested loadBalancer IP(s) ["192.0.2.1"] does not match the ipFamily of the service"#,
             ),
-            (Refusal::NotAllowed(both), r#"["192.0.2.1" "2001:db8::1"] is not allowed in config"#),
+            (
+                Refusal::NotAllowed(both, Unfit::Unknown),
+                r#"["192.0.2.1" "2001:db8::1"] is not allowed in config"#,
+            ),
+            (
+                Refusal::NotAllowed(one, Unfit::Barred { address, pool: gold.clone(), by: Barred::Excluded }),
+                r#"["192.0.2.1"] is not allowed in config: pool gold has 192.0.2.1 in its excludeAddresses"#,
+            ),
             (Refusal::NotCompatible(gold.clone()), "pool gold not compatible for ip assignment"),
             (
                 Refusal::PoolMismatch(one, gold.clone()),
                 r#"requested loadBalancer IP(s) ["192.0.2.1"] is not compatible with requested address pool gold"#,
             ),
             (Refusal::UnknownPool(gold.clone()), r#"unknown pool "gold""#),
-            (Refusal::PoolExhausted(gold), "no available IPs in pool gold"),
-            (Refusal::NoneAvailable, "no available IPs"),
+            (Refusal::PoolExhausted(gold, Lack::Addresses), "no available IPs in pool gold"),
+            (Refusal::NoneAvailable(Lack::Addresses), "no available IPs"),
             (
-                Refusal::SharingKey {
-                    address,
-                    holders: vec![ServiceKey::new("a", "x"), ServiceKey::new("b", "y")],
-                },
-                r#"can't change sharing key for "192.0.2.1", address also in use by a/x,b/y"#,
+                Refusal::NoneAvailable(Lack::Families(Families::One(Family::V6))),
+                "no available IPs: no IPv6 addresses configured for it",
             ),
             (
-                Refusal::PortTaken { port: Port { protocol: Protocol::Tcp, number: 80 }, address },
-                r#"port TCP/80 is already in use on "192.0.2.1""#,
+                Refusal::SharingKey {
+                    service: ServiceKey::new("c", "z"),
+                    address,
+                    holders: vec![ServiceKey::new("a", "x"), ServiceKey::new("b", "y")],
+                    why: Discord::Ours,
+                },
+                r#"can't change sharing key for "c/z", address also in use by a/x,b/y: 192.0.2.1: new service does not allow sharing (metallb.io/allow-shared-ip)"#,
+            ),
+            (
+                Refusal::PortTaken {
+                    port: Port { protocol: Protocol::Tcp, number: 80 },
+                    address,
+                    holder: Some(ServiceKey::new("a", "x")),
+                },
+                r#"port TCP/80 is already in use on "192.0.2.1" by a/x"#,
             ),
         ];
         for (refusal, words) in table {
@@ -203,7 +335,9 @@ mod tests {
     #[test]
     fn a_crowded_address_gives_a_short_message() {
         let holders = (0..5000).map(|i| ServiceKey::new("ns", format!("svc-{i}"))).collect();
-        let text = Refusal::SharingKey { address: "192.0.2.1".parse().unwrap(), holders }.to_string();
-        assert!(text.ends_with("ns/svc-7 and 4992 more"), "{text}");
+        let address = "192.0.2.1".parse().unwrap();
+        let service = ServiceKey::new("ns", "x");
+        let text = Refusal::SharingKey { service, address, holders, why: Discord::Keys }.to_string();
+        assert!(text.contains("ns/svc-7 and 4992 more: 192.0.2.1: ") && text.len() < 300, "{text}");
     }
 }

@@ -10,8 +10,9 @@
 //! of a [`Refusal`]. Where that leaves the order to chance (Go's map order), the
 //! order here is by name.
 //!
-//! Free addresses are kept as gaps between the used ones, so the cost of a search
-//! follows the number of addresses in use, never the size of a pool.
+//! Free addresses are kept as gaps between the used ones and shared ones by what is in use
+//! on them, so that the cost of a decision follows neither the size of a pool nor the
+//! number of Services. Nor does that of a freed address: it wakes one that can use it.
 
 mod allocator;
 mod decide;
@@ -19,10 +20,14 @@ mod decision;
 mod gaps;
 mod pool;
 mod request;
+mod roster;
+mod span;
+mod tenants;
 mod text;
+mod waiting;
 
 pub use allocator::{Allocator, Holding};
-pub use decision::{Cleared, Decision, Grant, Outcome, Refusal};
-pub use pool::{PoolCounters, PoolSpec};
+pub use decision::{Cleared, Decision, Discord, Grant, Lack, Outcome, Refusal, Unfit};
+pub use pool::{Barred, PoolCounters, PoolSpec};
 pub use request::{Claim, Eligible, Families, Port, Protocol, Request, Wish, WishError};
 pub use text::quoted;

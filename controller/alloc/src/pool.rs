@@ -1,10 +1,11 @@
 //! A pool: its ranges, what is free in them, and how much that is.
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use clarion_core::{AddressRange, Family, PoolName};
 
-use crate::gaps::Gaps;
+use crate::span::Span;
 
 /// An IPAddressPool, reduced to what matters for its addresses.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,6 +14,9 @@ pub struct PoolSpec {
     pub name: PoolName,
     /// Its addresses, in the order in which they are given away.
     pub ranges: Vec<AddressRange>,
+    /// Addresses of those that nobody is given, asked for or not. In any order, with
+    /// overlaps, and with addresses that are in none of the ranges.
+    pub exclude: Vec<AddressRange>,
     /// Leave IPv4 addresses ending in .0 and .255 alone.
     pub avoid_buggy_ips: bool,
 }
@@ -31,48 +35,89 @@ pub struct PoolCounters {
     pub available_v6: i64,
 }
 
+/// Why a pool does not give an address of its ranges away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Barred {
+    /// `excludeAddresses`.
+    Excluded,
+    /// `avoidBuggyIPs`.
+    Buggy,
+}
+
 /// A pool with its free addresses.
 #[derive(Debug, Clone)]
 pub(crate) struct Pool {
     pub(crate) spec: PoolSpec,
+    /// In the order in which they are given away.
     pub(crate) spans: Vec<Span>,
+    /// Spans with a free address, by family: the search skips the full ones.
+    open: [BTreeSet<usize>; 2],
 }
-
-/// One range of a pool. Its addresses are numbered without holes, so that the ones
-/// that `avoidBuggyIPs` leaves out cost nothing, however many there are.
-#[derive(Debug, Clone)]
-pub(crate) struct Span {
-    pub(crate) range: AddressRange,
-    numbering: Numbering,
-    /// First and last number; `None` if nothing is left of the range.
-    numbers: Option<(u128, u128)>,
-    free: Gaps,
-    assigned: u64,
-}
-
-/// How addresses become numbers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Numbering {
-    /// As they are.
-    Plain,
-    /// IPv4 without .0 and .255: 254 numbers for each 256 addresses.
-    WithoutEnds,
-}
-
-/// Usable addresses of each 256 under `avoidBuggyIPs`.
-const USABLE: u32 = 254;
 
 impl Pool {
     pub(crate) fn new(spec: PoolSpec) -> Self {
-        let spans = spec.ranges.iter().map(|range| Span::new(*range, spec.avoid_buggy_ips)).collect();
-        Self { spec, spans }
+        let pieces = spec.ranges.iter().flat_map(|range| without(*range, &spec.exclude));
+        let spans = pieces.map(|range| Span::new(range, spec.avoid_buggy_ips)).collect();
+        Self { spec, spans, open: Default::default() }
+    }
+
+    /// Leaves out the spans that are not wanted. To be called once, before anything is taken.
+    pub(crate) fn settle(&mut self, mut wanted: impl FnMut(&AddressRange) -> bool) {
+        self.spans.retain(|span| wanted(&span.range));
+        for (at, span) in self.spans.iter().enumerate() {
+            if span.lowest_free().is_some() {
+                self.open[slot(span.range.family())].insert(at);
+            }
+        }
+    }
+
+    /// The first free address of a family, in the order written, and its span.
+    pub(crate) fn first_free(&self, family: Family) -> Option<(usize, IpAddr)> {
+        let at = *self.open[slot(family)].first()?;
+        Some((at, self.spans[at].lowest_free()?))
+    }
+
+    /// Marks an address of a span as held.
+    pub(crate) fn take(&mut self, at: usize, address: IpAddr) {
+        let span = &mut self.spans[at];
+        span.take(address);
+        if span.lowest_free().is_none() {
+            self.open[slot(span.range.family())].remove(&at);
+        }
+    }
+
+    /// Marks an address of a span as free.
+    pub(crate) fn give(&mut self, at: usize, address: IpAddr) {
+        let span = &mut self.spans[at];
+        let was_full = span.lowest_free().is_none();
+        span.give(address);
+        if was_full {
+            self.open[slot(span.range.family())].insert(at);
+        }
+    }
+
+    /// Whether any address of a family may be given away, free or not.
+    pub(crate) fn has(&self, family: Family) -> bool {
+        self.spans.iter().any(|span| span.range.family() == family && span.capacity() > 0)
+    }
+
+    /// Why an address of its ranges is not given away; `None` if it is, or is in none.
+    pub(crate) fn bars(&self, address: IpAddr) -> Option<Barred> {
+        if !self.spec.ranges.iter().any(|range| range.contains(address)) {
+            return None;
+        }
+        if self.spec.exclude.iter().any(|range| range.contains(address)) {
+            return Some(Barred::Excluded);
+        }
+        let buggy = matches!(address, IpAddr::V4(v4) if matches!(v4.octets()[3], 0 | 255));
+        (self.spec.avoid_buggy_ips && buggy).then_some(Barred::Buggy)
     }
 
     pub(crate) fn counters(&self) -> PoolCounters {
         let sum = |family: Family| {
             let spans = || self.spans.iter().filter(move |s| s.range.family() == family);
             let capacity = spans().fold(0_i64, |sum, s| sum.saturating_add(s.capacity()));
-            let assigned = spans().fold(0_u64, |sum, s| sum.saturating_add(s.assigned));
+            let assigned = spans().fold(0_u64, |sum, s| sum.saturating_add(s.assigned()));
             let assigned = i64::try_from(assigned).unwrap_or(i64::MAX);
             // What is more than a number can say does not get less.
             let available = if capacity == i64::MAX { capacity } else { capacity.saturating_sub(assigned) };
@@ -83,123 +128,64 @@ impl Pool {
     }
 }
 
-impl Span {
-    fn new(range: AddressRange, avoid_buggy_ips: bool) -> Self {
-        let numbering = match range.family() {
-            Family::V4 if avoid_buggy_ips => Numbering::WithoutEnds,
-            _ => Numbering::Plain,
-        };
-        let numbers = match (range.first(), range.last(), numbering) {
-            (IpAddr::V4(first), IpAddr::V4(last), Numbering::WithoutEnds) => dense_ends(first, last),
-            (first, last, _) => Some((plain(first), plain(last))),
-        };
-        let free = numbers.map_or_else(Gaps::default, |(first, last)| Gaps::full(first, last));
-        Self { range, numbering, numbers, free, assigned: 0 }
-    }
-
-    /// The number of an address; `None` if it may not be given away from here.
-    fn number(&self, address: IpAddr) -> Option<u128> {
-        if !self.range.contains(address) {
-            return None;
-        }
-        match (self.numbering, address) {
-            (Numbering::WithoutEnds, IpAddr::V4(v4)) => dense(v4),
-            _ => Some(plain(address)),
-        }
-    }
-
-    fn address(&self, number: u128) -> Option<IpAddr> {
-        match (self.numbering, self.range.family()) {
-            (_, Family::V6) => Some(IpAddr::V6(Ipv6Addr::from(number))),
-            (Numbering::Plain, Family::V4) => {
-                u32::try_from(number).ok().map(|n| IpAddr::V4(Ipv4Addr::from(n)))
-            }
-            (Numbering::WithoutEnds, Family::V4) => {
-                let number = u32::try_from(number).ok()?;
-                // The highest block's number times 256 fits: it came from an address.
-                let base = (number / USABLE).checked_mul(256)?;
-                Some(IpAddr::V4(Ipv4Addr::from(base + number % USABLE + 1)))
-            }
-        }
-    }
-
-    /// Whether the address may be given away from here, free or not.
-    pub(crate) fn contains(&self, address: IpAddr) -> bool {
-        self.number(address).is_some()
-    }
-
-    /// The lowest free address.
-    pub(crate) fn lowest_free(&self) -> Option<IpAddr> {
-        self.free.lowest().and_then(|number| self.address(number))
-    }
-
-    /// Marks an address as held.
-    pub(crate) fn take(&mut self, address: IpAddr) {
-        if self.number(address).is_some_and(|number| self.free.take(number)) {
-            self.assigned += 1;
-        }
-    }
-
-    /// Marks an address as free.
-    pub(crate) fn give(&mut self, address: IpAddr) {
-        if self.number(address).is_some_and(|number| self.free.give(number)) {
-            self.assigned = self.assigned.saturating_sub(1);
-        }
-    }
-
-    fn capacity(&self) -> i64 {
-        const ENORMOUS: u128 = 1 << 62;
-        match self.numbers {
-            None => 0,
-            Some((first, last)) => match (last - first).saturating_add(1) {
-                size if size >= ENORMOUS => i64::MAX,
-                size => i64::try_from(size).unwrap_or(i64::MAX),
-            },
-        }
+fn slot(family: Family) -> usize {
+    match family {
+        Family::V4 => 0,
+        Family::V6 => 1,
     }
 }
 
-fn plain(address: IpAddr) -> u128 {
+/// What is left of a range without the excluded addresses, lowest first.
+fn without(range: AddressRange, exclude: &[AddressRange]) -> Vec<AddressRange> {
+    let mut holes: Vec<_> = exclude.iter().filter(|hole| hole.overlaps(&range)).collect();
+    holes.sort();
+    let mut left = Vec::with_capacity(holes.len() + 1);
+    let mut next = Some(range.first());
+    for hole in holes {
+        let Some(first) = next else { break };
+        if let Some(last) = below(hole.first()).filter(|last| *last >= first)
+            && let Ok(piece) = AddressRange::new(first, last)
+        {
+            left.push(piece);
+        }
+        // Holes may lie within each other.
+        next = above(hole.last()).map(|after| after.max(first)).filter(|after| *after <= range.last());
+    }
+    left.extend(next.and_then(|first| AddressRange::new(first, range.last()).ok()));
+    left
+}
+
+fn below(address: IpAddr) -> Option<IpAddr> {
     match address {
-        IpAddr::V4(v4) => u128::from(u32::from(v4)),
-        IpAddr::V6(v6) => u128::from(v6),
+        IpAddr::V4(v4) => u32::from(v4).checked_sub(1).map(|n| Ipv4Addr::from(n).into()),
+        IpAddr::V6(v6) => u128::from(v6).checked_sub(1).map(|n| Ipv6Addr::from(n).into()),
     }
 }
 
-/// The number of an IPv4 address among those that do not end in .0 or .255.
-fn dense(address: Ipv4Addr) -> Option<u128> {
-    let (block, last) = (u32::from(address) / 256, u32::from(address) % 256);
-    (1..=USABLE).contains(&last).then(|| u128::from(block) * u128::from(USABLE) + u128::from(last - 1))
-}
-
-/// The first and last such number in a range; `None` if there is none.
-fn dense_ends(first: Ipv4Addr, last: Ipv4Addr) -> Option<(u128, u128)> {
-    let up = |n: u32| n.checked_add(1).map(Ipv4Addr::from);
-    let down = |n: u32| n.checked_sub(1).map(Ipv4Addr::from);
-    // Two unusable addresses can follow each other (.255 and .0), never three.
-    let mut low = Some(first);
-    while let Some(address) = low.filter(|a| dense(*a).is_none()) {
-        low = up(u32::from(address));
+fn above(address: IpAddr) -> Option<IpAddr> {
+    match address {
+        IpAddr::V4(v4) => u32::from(v4).checked_add(1).map(|n| Ipv4Addr::from(n).into()),
+        IpAddr::V6(v6) => u128::from(v6).checked_add(1).map(|n| Ipv6Addr::from(n).into()),
     }
-    let mut high = Some(last);
-    while let Some(address) = high.filter(|a| dense(*a).is_none()) {
-        high = down(u32::from(address));
-    }
-    let (low, high) = (low?, high?);
-    (first <= low && low <= high && high <= last).then_some((dense(low)?, dense(high)?))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn pool(ranges: &[&str], avoid_buggy_ips: bool) -> Pool {
-        let ranges = ranges.iter().map(|r| r.parse().unwrap()).collect();
-        Pool::new(PoolSpec { name: "p".into(), ranges, avoid_buggy_ips })
+    fn ranges(texts: &[&str]) -> Vec<AddressRange> {
+        texts.iter().map(|r| r.parse().unwrap()).collect()
+    }
+
+    fn pool(texts: &[&str], exclude: &[&str], avoid_buggy_ips: bool) -> Pool {
+        let (ranges, exclude) = (ranges(texts), ranges(exclude));
+        let mut pool = Pool::new(PoolSpec { name: "p".into(), ranges, exclude, avoid_buggy_ips });
+        pool.settle(|_| true);
+        pool
     }
 
     #[test]
-    fn capacities_follow_the_contract() {
+    fn capacities_follow_section_1_1() {
         // (ranges, avoidBuggyIPs, available IPv4, available IPv6)
         let table: [(&[&str], bool, i64, i64); 12] = [
             (&["192.0.2.0/24"], false, 256, 0),
@@ -216,41 +202,61 @@ mod tests {
             (&["0.0.0.0/0", "::/0"], true, 16_777_216 * 254, i64::MAX),
         ];
         for (ranges, avoid, v4, v6) in table {
-            let counters = pool(ranges, avoid).counters();
+            let counters = pool(ranges, &[], avoid).counters();
             assert_eq!((counters.available_v4, counters.available_v6), (v4, v6), "{ranges:?} {avoid}");
         }
     }
 
     #[test]
-    fn numbers_and_addresses_are_each_others_inverse() {
-        for (range, avoid) in
-            [("10.0.0.250-10.0.2.5", true), ("10.0.0.250-10.0.2.5", false), ("255.255.255.0/24", true)]
-        {
-            let pool = pool(&[range], avoid);
-            let span = &pool.spans[0];
-            let (first, last) = span.numbers.unwrap();
-            let mut previous = None;
-            for number in first..=last {
-                let address = span.address(number).unwrap();
-                assert_eq!(span.number(address), Some(number), "{address}");
-                assert!(previous < Some(address), "{address}");
-                previous = Some(address);
+    fn excluded_addresses_are_cut_out_and_not_counted() {
+        // (range, excluded, what is left)
+        let table: [(&str, &[&str], &[&str]); 9] = [
+            ("192.0.2.0/24", &[], &["192.0.2.0/24"]),
+            ("192.0.2.0/24", &["198.51.100.0/24", "2001:db8::/64"], &["192.0.2.0/24"]),
+            ("192.0.2.0/29", &["192.0.2.0/32"], &["192.0.2.1-192.0.2.7"]),
+            ("192.0.2.0/29", &["192.0.2.7/32"], &["192.0.2.0-192.0.2.6"]),
+            ("192.0.2.0/29", &["192.0.2.3/32"], &["192.0.2.0-192.0.2.2", "192.0.2.4-192.0.2.7"]),
+            ("192.0.2.0/29", &["192.0.2.1-192.0.2.6", "192.0.2.2/32"], &["192.0.2.0/32", "192.0.2.7/32"]),
+            ("192.0.2.0/29", &["192.0.2.4/31", "192.0.2.5-192.0.2.6"], &["192.0.2.0/30", "192.0.2.7/32"]),
+            ("192.0.2.0/29", &["0.0.0.0/0"], &[]),
+            ("::/0", &["::/1", "ffff::/16"], &["8000::-fffe:ffff:ffff:ffff:ffff:ffff:ffff:ffff"]),
+        ];
+        for (range, exclude, expected) in table {
+            let pool = pool(&[range], exclude, false);
+            let left: Vec<_> = pool.spans.iter().map(|span| span.range).collect();
+            assert_eq!(left, ranges(expected), "{range} without {exclude:?}");
+            let size: u128 = left.iter().map(AddressRange::size).sum();
+            if let Ok(size) = i64::try_from(size) {
+                let counters = pool.counters();
+                assert_eq!(
+                    counters.available_v4 + counters.available_v6,
+                    size,
+                    "{range} without {exclude:?}"
+                );
             }
         }
     }
 
     #[test]
-    fn a_full_slash_eight_without_its_ends_is_still_one_gap() {
-        let mut pool = pool(&["10.0.0.0/8"], true);
-        let span = &mut pool.spans[0];
-        for expected in ["10.0.0.1", "10.0.0.2"] {
-            assert_eq!(span.lowest_free(), Some(expected.parse().unwrap()));
-            span.take(expected.parse().unwrap());
-        }
-        for last in 3..=254 {
-            span.take(IpAddr::from([10, 0, 0, last]));
-        }
-        assert_eq!(span.lowest_free(), Some("10.0.1.1".parse().unwrap()));
-        assert_eq!(span.assigned, 254);
+    fn a_pool_says_what_it_bars() {
+        let pool = pool(&["192.0.2.0/24"], &["192.0.2.7/32", "192.0.2.255/32"], true);
+        let bars = |address: &str| pool.bars(address.parse().unwrap());
+        assert_eq!(bars("192.0.2.7"), Some(Barred::Excluded));
+        assert_eq!(bars("192.0.2.255"), Some(Barred::Excluded));
+        assert_eq!(bars("192.0.2.0"), Some(Barred::Buggy));
+        assert_eq!(bars("192.0.2.1"), None);
+        assert_eq!(bars("198.51.100.0"), None);
+    }
+
+    #[test]
+    fn full_ranges_are_skipped_until_something_is_free_again() {
+        let mut pool = pool(&["192.0.2.0/32", "192.0.2.4/31"], &[], false);
+        let [first, second] = ["192.0.2.0", "192.0.2.4"].map(|a| a.parse::<IpAddr>().unwrap());
+        assert_eq!(pool.first_free(Family::V4), Some((0, first)));
+        pool.take(0, first);
+        assert_eq!(pool.first_free(Family::V4), Some((1, second)));
+        pool.give(0, first);
+        assert_eq!(pool.first_free(Family::V4), Some((0, first)));
+        assert_eq!(pool.first_free(Family::V6), None);
     }
 }

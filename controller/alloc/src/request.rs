@@ -20,13 +20,16 @@ pub struct Request {
     pub claim: Arc<Claim>,
     /// The pools it may use. Many Services share one value.
     pub eligible: Arc<Eligible>,
+    /// When it was created, in seconds since 1970: of those that wait for the same address the
+    /// oldest gets it.
+    pub created_s: i64,
     /// Of the addresses it holds those that are in no pool, but in one that is set aside, with
     /// its name: it may keep them, whoever that pool is for. Nobody is given any.
     pub set_aside: BTreeMap<IpAddr, PoolName>,
 }
 
 /// The families a Service needs, from its ClusterIPs and policy (contract §2.6).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Families {
     /// One ClusterIP: its family.
     One(Family),
@@ -37,6 +40,21 @@ pub enum Families {
         /// `ipFamilies[0]`, tried before the other where only one can be had.
         first: Family,
     },
+}
+
+impl Families {
+    /// Whether an address of this family is of use.
+    pub(crate) fn want(self, family: Family) -> bool {
+        match self {
+            Self::One(one) => one == family,
+            Self::Both | Self::Prefer { .. } => true,
+        }
+    }
+
+    /// Whether the Service can use one of each.
+    pub(crate) fn may_be_two(self) -> bool {
+        !matches!(self, Self::One(_))
+    }
 }
 
 /// What the Service's owner asked for: `spec.loadBalancerIP`, `loadBalancerIPs`, `address-pool`.
@@ -139,7 +157,7 @@ fn shortened(text: &str) -> String {
 }
 
 /// On what terms a Service holds an address (contract §2.5).
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct Claim {
     /// `metallb.io/allow-shared-ip`; empty = shares with nobody.
     pub sharing: String,
@@ -191,8 +209,11 @@ impl fmt::Display for Protocol {
 pub struct Eligible {
     /// Pools it may hold an address of, asked for or not.
     pub compatible: BTreeSet<PoolName>,
-    /// Pools to try for a Service that asks for none, best first.
-    pub automatic: Vec<PoolName>,
+    /// Automatic pools meant for Services like it, best first: tried before the others, so
+    /// that one family of these is better than two of those.
+    pub pinned: Vec<PoolName>,
+    /// Automatic pools meant for everybody.
+    pub common: Vec<PoolName>,
 }
 
 #[cfg(test)]

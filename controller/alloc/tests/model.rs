@@ -9,7 +9,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use clarion_alloc::{
-    Allocator, Claim, Eligible, Families, Outcome, PoolSpec, Port, Protocol, Refusal, Request, Wish,
+    Allocator, Claim, Discord, Eligible, Families, Outcome, PoolSpec, Port, Protocol, Refusal, Request, Wish,
 };
 use clarion_core::{AddressRange, Family, PoolName, ServiceKey, VipSet};
 use proptest::prelude::*;
@@ -27,8 +27,9 @@ enum Op {
     Release(usize),
     /// Other pools.
     Pools(Vec<PoolSpec>),
-    /// Another process takes over with nothing but the status of the Services.
-    Restart,
+    /// Another process takes over with nothing but the status of the Services, which it
+    /// reads in an order that comes of this number.
+    Restart(u64),
 }
 
 #[derive(Debug, Clone)]
@@ -37,8 +38,11 @@ struct Ask {
     wish: Wish,
     sharing: &'static str,
     backend: &'static str,
-    ports: BTreeSet<u16>,
+    ports: BTreeSet<Port>,
     compatible: BTreeSet<&'static str>,
+    /// Those of the compatible pools that are for Services like it.
+    pinned: BTreeSet<&'static str>,
+    created_s: i64,
 }
 
 /// Ranges of which no two overlap, whichever are chosen.
@@ -53,24 +57,31 @@ const RANGES: [&str; 8] = [
     "2001:db8:1::/126",
 ];
 
+/// Of some of them nothing is left, or a hole is in the middle.
+const EXCLUDED: [&str; 4] =
+    ["192.0.3.0/32", "192.0.5.6-192.0.6.255", "2001:db8::10/127", "2001:db8:1::1/128"];
+
 fn pools() -> impl Strategy<Value = Vec<PoolSpec>> {
     // Each range goes to one pool or to none.
-    (prop::collection::vec(0..=POOLS.len(), RANGES.len()), prop::collection::vec(any::<bool>(), POOLS.len()))
-        .prop_map(|(owners, avoid)| {
-            POOLS
-                .iter()
-                .enumerate()
-                .map(|(i, name)| PoolSpec {
-                    name: PoolName::from(*name),
-                    ranges: std::iter::zip(&owners, RANGES)
-                        .filter(|(owner, _)| **owner == i)
-                        .map(|(_, range)| range.parse().unwrap())
-                        .collect(),
-                    avoid_buggy_ips: avoid[i],
-                })
-                .filter(|pool| !pool.ranges.is_empty())
-                .collect()
-        })
+    let owners = prop::collection::vec(0..=POOLS.len(), RANGES.len());
+    let avoid = prop::collection::vec(any::<bool>(), POOLS.len());
+    let exclude = prop::collection::vec(prop::sample::subsequence(EXCLUDED.to_vec(), 0..3), POOLS.len());
+    (owners, avoid, exclude).prop_map(|(owners, avoid, exclude)| {
+        POOLS
+            .iter()
+            .enumerate()
+            .map(|(i, name)| PoolSpec {
+                name: PoolName::from(*name),
+                ranges: std::iter::zip(&owners, RANGES)
+                    .filter(|(owner, _)| **owner == i)
+                    .map(|(_, range)| range.parse().unwrap())
+                    .collect(),
+                exclude: exclude[i].iter().map(|range| range.parse().unwrap()).collect(),
+                avoid_buggy_ips: avoid[i],
+            })
+            .filter(|pool| !pool.ranges.is_empty())
+            .collect()
+    })
 }
 
 fn ask() -> impl Strategy<Value = Ask> {
@@ -101,17 +112,26 @@ fn ask() -> impl Strategy<Value = Ask> {
         wish,
         prop::sample::select(vec!["", "", "k", "l"]),
         prop::sample::select(vec!["", "", "app=x"]),
-        prop::collection::btree_set(80u16..84, 1..3),
+        prop::collection::btree_set(port(), 1..3),
         prop::collection::btree_set(prop::sample::select(POOLS.to_vec()), 1..4),
+        prop::collection::btree_set(prop::sample::select(POOLS.to_vec()), 0..3),
+        0..3_i64,
     )
-        .prop_map(|(families, wish, sharing, backend, ports, compatible)| Ask {
+        .prop_map(|(families, wish, sharing, backend, ports, compatible, pinned, created_s)| Ask {
             families,
             wish,
             sharing,
             backend,
             ports,
             compatible,
+            pinned,
+            created_s,
         })
+}
+
+fn port() -> impl Strategy<Value = Port> {
+    let protocol = prop::sample::select(vec![Protocol::Tcp, Protocol::Udp]);
+    (protocol, 80u16..83).prop_map(|(protocol, number)| Port { protocol, number })
 }
 
 fn op() -> impl Strategy<Value = Op> {
@@ -120,23 +140,28 @@ fn op() -> impl Strategy<Value = Op> {
         3 => (0..SERVICES).prop_map(Op::Again),
         3 => (0..SERVICES).prop_map(Op::Release),
         1 => pools().prop_map(Op::Pools),
-        1 => Just(Op::Restart),
+        1 => any::<u64>().prop_map(Op::Restart),
     ]
 }
 
 impl Ask {
     fn request(&self) -> Request {
-        let port = |number: &u16| Port { protocol: Protocol::Tcp, number: *number };
         let names = || self.compatible.iter().map(|name| PoolName::from(*name));
+        let pinned = |name: &PoolName| self.pinned.contains(name.as_str());
         Request {
             families: self.families,
             wish: self.wish.clone(),
             claim: Arc::new(Claim {
                 sharing: self.sharing.to_owned(),
                 backend: self.backend.to_owned(),
-                ports: self.ports.iter().map(port).collect(),
+                ports: self.ports.clone(),
             }),
-            eligible: Arc::new(Eligible { compatible: names().collect(), automatic: names().collect() }),
+            eligible: Arc::new(Eligible {
+                compatible: names().collect(),
+                pinned: names().filter(pinned).collect(),
+                common: names().filter(|name| !pinned(name)).collect(),
+            }),
+            created_s: self.created_s,
             set_aside: BTreeMap::new(),
         }
     }
@@ -152,7 +177,8 @@ struct Model {
 impl Model {
     fn usable(pool: &PoolSpec, address: IpAddr) -> bool {
         let buggy = matches!(address, IpAddr::V4(a) if matches!(a.octets()[3], 0 | 255));
-        !(buggy && pool.avoid_buggy_ips) && pool.ranges.iter().any(|r| r.contains(address))
+        let excluded = pool.exclude.iter().any(|r| r.contains(address));
+        !excluded && !(buggy && pool.avoid_buggy_ips) && pool.ranges.iter().any(|r| r.contains(address))
     }
 
     fn may_share(one: &Claim, other: &Claim) -> bool {
@@ -206,25 +232,42 @@ impl Model {
 
     /// What a Service that holds nothing should get for [`Wish::Any`] and [`Wish::Pool`].
     fn expected(&self, key: &ServiceKey, request: &Request) -> Option<(VipSet, PoolName)> {
-        let pools: Vec<PoolName> = match &request.wish {
-            Wish::Any => request.eligible.automatic.clone(),
-            Wish::Pool(pool) if request.eligible.compatible.contains(pool) => vec![pool.clone()],
-            _ => vec![],
+        let tiers = match &request.wish {
+            Wish::Any => [request.eligible.pinned.clone(), request.eligible.common.clone()],
+            Wish::Pool(pool) if request.eligible.compatible.contains(pool) => [vec![pool.clone()], vec![]],
+            _ => [vec![], vec![]],
         };
+        let both = vec![Family::V4, Family::V6];
         let orders: Vec<Vec<Family>> = match request.families {
             Families::One(family) => vec![vec![family]],
-            Families::Both => vec![vec![Family::V4, Family::V6]],
-            Families::Prefer { first: Family::V4 } => {
-                vec![vec![Family::V4, Family::V6], vec![Family::V4], vec![Family::V6]]
-            }
-            Families::Prefer { first: Family::V6 } => {
-                vec![vec![Family::V4, Family::V6], vec![Family::V6], vec![Family::V4]]
-            }
+            Families::Both => vec![both],
+            Families::Prefer { first } => vec![both, vec![first], vec![other(first)]],
         };
-        orders
-            .iter()
-            .find_map(|wanted| pools.iter().find_map(|pool| self.choice(key, pool, wanted, &request.claim)))
+        tiers.iter().find_map(|pools| {
+            orders.iter().find_map(|wanted| {
+                pools.iter().find_map(|pool| self.choice(key, pool, wanted, &request.claim))
+            })
+        })
     }
+
+    /// What a Service keeps rather than the one address that it would get, after both of its
+    /// addresses together are not allowed any longer.
+    fn remaining(&self, key: &ServiceKey, before: VipSet, request: &Request) -> Option<(VipSet, PoolName)> {
+        let Families::Prefer { first } = request.families else { return None };
+        [first, other(first)].into_iter().find_map(|family| {
+            let address = before.get(family).filter(|_| before.iter().count() == 2)?;
+            let pool = self.pools.iter().find(|pool| Self::usable(pool, address))?;
+            let asked = !matches!(&request.wish, Wish::Pool(wanted) if *wanted != pool.name);
+            let fits = asked && request.eligible.compatible.contains(&pool.name);
+            let alone = self.first_free(key, &pool.name, other(family), &request.claim).is_none();
+            (fits && alone && self.free_for(key, address, &request.claim))
+                .then(|| (VipSet::from_addresses([address]).unwrap(), pool.name.clone()))
+        })
+    }
+}
+
+fn other(family: Family) -> Family {
+    if family == Family::V4 { Family::V6 } else { Family::V4 }
 }
 
 fn key(service: usize) -> ServiceKey {
@@ -247,8 +290,15 @@ fn decide(
         model.held.remove(service);
         if matches!(request.wish, Wish::Any | Wish::Pool(_)) {
             let got = decision.outcome.grant().map(|grant| (grant.addresses, grant.pool.clone()));
-            prop_assert_eq!(got, model.expected(service, request), "{:?}", decision);
+            let mut expected = model.expected(service, request);
+            if expected.as_ref().is_some_and(|(addresses, _)| addresses.iter().count() == 1) {
+                expected = model.remaining(service, before.unwrap_or_default(), request).or(expected);
+            }
+            prop_assert_eq!(got, expected, "{:?}", decision);
         }
+    }
+    if let Outcome::Refused(why) = &decision.outcome {
+        prop_assert!(!why.to_string().is_empty());
     }
     if let Some(grant) = decision.outcome.grant() {
         let pool =
@@ -298,48 +348,116 @@ fn check(allocator: &Allocator, model: &Model) -> Result<(), TestCaseError> {
     Ok(())
 }
 
+/// Decides on everybody who is woken, until nobody is. Whoever is woken alone gets something.
+fn wake(
+    allocator: &mut Allocator,
+    model: &mut Model,
+    asked: &BTreeMap<ServiceKey, Request>,
+) -> Result<(), TestCaseError> {
+    for _ in 0..100 {
+        let woken = allocator.take_woken();
+        if woken.is_empty() {
+            return Ok(());
+        }
+        for service in &woken {
+            let request = asked.get(service).expect("nobody is woken who is gone");
+            let before = model.held.get(service).map(|(addresses, _)| *addresses);
+            decide(allocator, model, service, request)?;
+            let after = model.held.get(service).map(|(addresses, _)| *addresses);
+            prop_assert!(woken.len() > 1 || before != after, "{} was woken for nothing", service);
+        }
+    }
+    prop_assert!(false, "they wake each other without end");
+    Ok(())
+}
+
+/// Who has been decided on has what he can have: nobody waits for what is there.
+fn quiet(
+    allocator: &mut Allocator,
+    model: &Model,
+    asked: &BTreeMap<ServiceKey, Request>,
+) -> Result<(), TestCaseError> {
+    for (service, request) in asked {
+        let held = model.held.get(service).map(|(addresses, _)| *addresses);
+        let decision = allocator.decide(service, request);
+        let has = decision.outcome.grant().map(|grant| grant.addresses);
+        prop_assert_eq!(has, held, "{} had to ask again: {:?}", service, decision);
+        prop_assert_eq!(decision.cleared, None);
+    }
+    prop_assert_eq!(allocator.take_woken(), vec![]);
+    Ok(())
+}
+
+/// Another order of the same, by a number.
+fn shuffled<T>(items: impl IntoIterator<Item = T>, mut number: u64) -> Vec<T> {
+    let mut items: Vec<T> = items.into_iter().collect();
+    let mut shuffled = Vec::with_capacity(items.len());
+    while !items.is_empty() {
+        let at = usize::try_from(number % items.len() as u64).unwrap();
+        number = number.rotate_left(7) ^ 0x9e37_79b9;
+        shuffled.push(items.swap_remove(at));
+    }
+    shuffled
+}
+
 fn run(first: Vec<PoolSpec>, ops: Vec<Op>) -> Result<(), TestCaseError> {
     let (mut allocator, mut model) = (Allocator::new(), Model::default());
-    let mut asked: BTreeMap<usize, Request> = BTreeMap::new();
+    let mut asked: BTreeMap<ServiceKey, Request> = BTreeMap::new();
     for op in std::iter::once(Op::Pools(first)).chain(ops) {
         match op {
             Op::Decide(service, ask) => {
                 let request = ask.request();
                 decide(&mut allocator, &mut model, &key(service), &request)?;
-                asked.insert(service, request);
+                asked.insert(key(service), request);
             }
             Op::Again(service) => {
-                if let Some(request) = asked.get(&service) {
+                if let Some(request) = asked.get(&key(service)) {
                     decide(&mut allocator, &mut model, &key(service), request)?;
                 }
             }
             Op::Release(service) => {
                 let released = allocator.release(&key(service)).map(|h| h.addresses);
                 prop_assert_eq!(released, model.held.remove(&key(service)).map(|(addresses, _)| addresses));
-                asked.remove(&service);
+                asked.remove(&key(service));
             }
             Op::Pools(pools) => {
                 allocator.set_pools(pools.clone());
                 model.pools = pools;
+                check(&allocator, &model)?;
+                for (service, request) in &asked {
+                    decide(&mut allocator, &mut model, service, request)?;
+                }
             }
-            Op::Restart => {
+            Op::Restart(order) => {
                 let mut fresh = Allocator::new();
                 fresh.set_pools(model.pools.clone());
                 // In any order: what is lawful together is lawful one by one.
-                for (service, (addresses, claim)) in model.held.iter().rev() {
+                for (service, (addresses, claim)) in shuffled(&model.held, order) {
                     prop_assert_eq!(fresh.recover(service, *addresses, claim), Ok(()));
                 }
                 allocator = fresh;
+                for (service, request) in shuffled(&asked, order) {
+                    let held = model.held.get(service).map(|(addresses, _)| *addresses);
+                    decide(&mut allocator, &mut model, service, request)?;
+                    let now = model.held.get(service).map(|(addresses, _)| *addresses);
+                    prop_assert_eq!(held, now, "{} has moved", service);
+                }
             }
         }
+        check(&allocator, &model)?;
+        wake(&mut allocator, &mut model, &asked)?;
+        quiet(&mut allocator, &model, &asked)?;
         check(&allocator, &model)?;
     }
     Ok(())
 }
 
-/// More by `PROPTEST_CASES` (`cargo xtask test --long`).
+/// Operations of one case, on average.
+const OPERATIONS: usize = 50;
+
+/// A million operations and more with CLARION_LONG (`cargo xtask test --long`).
 fn cases() -> u32 {
-    std::env::var("PROPTEST_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(6000)
+    if std::env::var_os("CLARION_LONG").is_some() { 24_000 } else { 1_000 }
 }
 
 proptest! {
@@ -347,7 +465,7 @@ proptest! {
     #[test]
     fn the_allocator_does_what_the_plain_model_does(
         first in pools(),
-        ops in prop::collection::vec(op(), 0..60),
+        ops in prop::collection::vec(op(), 0..=2 * OPERATIONS),
     ) {
         run(first, ops)?;
     }
@@ -359,6 +477,7 @@ fn an_address_that_another_holds_is_not_recovered_twice() {
     let one = VipSet::from_addresses(["192.0.2.1".parse().unwrap()]).unwrap();
     allocator.recover(&key(1), one, &Arc::default()).unwrap();
     let refusal = allocator.recover(&key(2), one, &Arc::default()).unwrap_err();
-    assert_eq!(refusal, Refusal::SharingKey { address: "192.0.2.1".parse().unwrap(), holders: vec![key(1)] });
+    let (address, holders) = ("192.0.2.1".parse().unwrap(), vec![key(1)]);
+    assert_eq!(refusal, Refusal::SharingKey { service: key(2), address, holders, why: Discord::Theirs });
     assert_eq!(allocator.holding(&key(2)), None);
 }

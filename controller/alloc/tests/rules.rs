@@ -20,6 +20,7 @@ fn pool(name: &str, ranges: &[&str]) -> PoolSpec {
     PoolSpec {
         name: name.into(),
         ranges: ranges.iter().map(|r| r.parse().unwrap()).collect(),
+        exclude: vec![],
         avoid_buggy_ips: false,
     }
 }
@@ -37,7 +38,12 @@ fn request(families: Families, wish: Wish, pools: &[&str]) -> Request {
         families,
         wish,
         claim: Arc::default(),
-        eligible: Arc::new(Eligible { compatible: names().collect(), automatic: names().collect() }),
+        eligible: Arc::new(Eligible {
+            compatible: names().collect(),
+            pinned: vec![],
+            common: names().collect(),
+        }),
+        created_s: 0,
         set_aside: BTreeMap::new(),
     }
 }
@@ -72,7 +78,7 @@ fn said(decision: &Decision) -> String {
     };
     let now = match &decision.outcome {
         Outcome::Kept(grant) => format!("kept {} of {}", list(grant.addresses), grant.pool),
-        Outcome::Assigned(grant) => format!("got {} of {}", list(grant.addresses), grant.pool),
+        Outcome::Assigned(grant) | Outcome::AssignedSingle { grant, .. } => format!("got {} of {}", list(grant.addresses), grant.pool),
         Outcome::Extended { grant, added } => format!("kept {} with new {added}", list(grant.addresses)),
         Outcome::KeptSingle { grant, why } => format!("kept only {} ({why})", list(grant.addresses)),
         Outcome::KeptDespite { grant, why } => format!("kept {} although {why}", list(grant.addresses)),
@@ -102,7 +108,7 @@ fn explicit_addresses_follow_section_2_3() {
         (
             Families::Both,
             wish(&["198.51.100.1", "2001:db8::1"]),
-            r#"refused: ["198.51.100.1" "2001:db8::1"] is not allowed in config"#,
+            r#"refused: ["198.51.100.1" "2001:db8::1"] is not allowed in config: they are of two pools, and a service gets both of one"#,
         ),
         (
             V4,
@@ -112,7 +118,11 @@ fn explicit_addresses_follow_section_2_3() {
         (V4, Wish::read("192.0.2.7", "", "a"), "got 192.0.2.7 of a"),
         (V4, Wish::Pool("b".into()), "got 198.51.100.0 of b"),
         (V4, Wish::Pool("nope".into()), r#"refused: unknown pool "nope""#),
-        (Families::One(Family::V6), Wish::Pool("b".into()), "refused: no available IPs in pool b"),
+        (
+            Families::One(Family::V6),
+            Wish::Pool("b".into()),
+            "refused: no available IPs in pool b: no IPv6 addresses configured for it",
+        ),
     ];
     for (families, wish, expected) in table {
         let decision = with_pools(pools).decide(&svc("x"), &request(families, wish.clone(), &["a", "b"]));
@@ -136,7 +146,7 @@ fn a_taken_address_names_its_holder_section_2_5() {
     let second = allocator.decide(&svc("second"), &request(V4, wish(&["192.0.2.7"]), &["a"]));
     assert_eq!(
         said(&second),
-        r#"refused: can't change sharing key for "192.0.2.7", address also in use by ns/first"#
+        r#"refused: can't change sharing key for "ns/second", address also in use by ns/first: 192.0.2.7: existing service does not allow sharing (metallb.io/allow-shared-ip)"#
     );
 }
 
@@ -145,24 +155,24 @@ fn sharing_follows_section_2_5() {
     // (key, backend, port of the second; what is said to it)
     let table = [
         ("k", "", 443, "got 192.0.2.7 of a"),
-        ("k", "", 80, r#"refused: port TCP/80 is already in use on "192.0.2.7""#),
+        ("k", "", 80, r#"refused: port TCP/80 is already in use on "192.0.2.7" by ns/first"#),
         (
             "l",
             "",
             443,
-            r#"refused: can't change sharing key for "192.0.2.7", address also in use by ns/first"#,
+            r#"refused: can't change sharing key for "ns/second", address also in use by ns/first: 192.0.2.7: sharing key does not match existing sharing key (metallb.io/allow-shared-ip)"#,
         ),
         (
             "",
             "",
             443,
-            r#"refused: can't change sharing key for "192.0.2.7", address also in use by ns/first"#,
+            r#"refused: can't change sharing key for "ns/second", address also in use by ns/first: 192.0.2.7: new service does not allow sharing (metallb.io/allow-shared-ip)"#,
         ),
         (
             "k",
             "app=x",
             443,
-            r#"refused: can't change sharing key for "192.0.2.7", address also in use by ns/first"#,
+            r#"refused: can't change sharing key for "ns/second", address also in use by ns/first: 192.0.2.7: backends differ: externalTrafficPolicy must be Cluster for both, or Local with equal selectors"#,
         ),
     ];
     for (key, backend, port, expected) in table {
@@ -198,7 +208,7 @@ fn a_sole_holder_changes_its_key_in_place_and_one_of_many_must_go() {
     allocator.decide(&svc("y"), &any("l", 443));
     assert_eq!(
         said(&allocator.decide(&svc("y"), &any("m", 443))),
-        r#"lost 192.0.2.0 (can't change sharing key for "192.0.2.0", address also in use by ns/x); got 192.0.2.1 of a"#
+        r#"lost 192.0.2.0 (can't change sharing key for "ns/y", address also in use by ns/x: 192.0.2.0: sharing key does not match existing sharing key (metallb.io/allow-shared-ip)); got 192.0.2.1 of a"#
     );
 }
 
@@ -211,7 +221,11 @@ fn dual_stack_follows_section_2_6() {
     // (pools in order, families, what is said)
     let table: [(&[Ranges], Families, &str); 7] = [
         (&[only4, both], Families::Both, "got 192.0.2.0+2001:db8:: of both"),
-        (&[only4, only6], Families::Both, "refused: no available IPs"),
+        (
+            &[only4, only6],
+            Families::Both,
+            "refused: no available IPs: no pool with both IPv4 and IPv6 addresses configured for it",
+        ),
         (&[only4, both], PREFER, "got 192.0.2.0+2001:db8:: of both"),
         (&[only6, only4], PREFER, "got 198.51.100.0 of only4"),
         (&[only4, only6], prefer6, "got 2001:db8:6:: of only6"),
@@ -232,7 +246,7 @@ fn a_single_address_is_completed_from_its_own_pool_only() {
     assert_eq!(said(&allocator.decide(&svc("x"), &prefer)), "got 192.0.2.0 of a");
     assert_eq!(
         said(&allocator.decide(&svc("x"), &prefer)),
-        "kept only 192.0.2.0 (no available IPs in pool a)"
+        "kept only 192.0.2.0 (no available IPs in pool a: no IPv6 addresses configured for it)"
     );
     allocator.set_pools(vec![pool("a", &["192.0.2.0/24", "2001:db8:a::/64"]), pool("b", &["2001:db8::/64"])]);
     assert_eq!(
@@ -253,7 +267,7 @@ fn addresses_stay_while_the_configuration_allows_them_section_2_7() {
     // The range moves to a pool of another name, and that is no longer automatic.
     allocator.set_pools(vec![pool("b", &["192.0.2.0/25"]), pool("c", &["198.51.100.0/24"])]);
     let mut manual = any(&["b", "c"]);
-    Arc::make_mut(&mut manual.eligible).automatic.clear();
+    Arc::make_mut(&mut manual.eligible).common.clear();
     assert_eq!(said(&allocator.decide(&svc("x"), &manual)), "kept 192.0.2.0 of b");
     // The range goes.
     allocator.set_pools(vec![pool("c", &["198.51.100.0/24"])]);
@@ -265,7 +279,7 @@ fn addresses_stay_while_the_configuration_allows_them_section_2_7() {
     allocator.set_pools(vec![]);
     assert_eq!(
         said(&allocator.decide(&svc("x"), &any(&[]))),
-        r#"lost 198.51.100.0 (["198.51.100.0"] is not allowed in config); refused: no available IPs"#
+        r#"lost 198.51.100.0 (["198.51.100.0"] is not allowed in config); refused: no available IPs: there is no IPAddressPool"#
     );
 }
 
@@ -307,7 +321,7 @@ fn ranges_that_overlap_never_put_one_address_into_two_pools() {
     assert_eq!(allocator.pool_of(ip("192.0.3.0")), None);
     assert_eq!(
         said(&allocator.decide(&svc("x"), &request(V4, Wish::Any, &["b"]))),
-        "refused: no available IPs"
+        "refused: no available IPs: no IPv4 addresses configured for it"
     );
 }
 
