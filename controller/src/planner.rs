@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use clarion_alloc::{Allocator, Cleared, Families, Outcome, PoolCounters, Refusal, Request};
+use clarion_alloc::{Allocator, Cleared, PoolCounters, Request};
 use clarion_config::{self as config, Config};
 use clarion_core::{AllocReason, Labels, PoolName, ServiceKey, VipSet};
 
@@ -51,12 +51,8 @@ pub struct Planner {
     config: Config,
     cache: EligibleCache,
     known: BTreeMap<ServiceKey, Known>,
-    /// Services that hold less than they want: a freed address may be theirs.
-    waiting: BTreeSet<ServiceKey>,
     /// Load balancers without any address, whatever the reason.
     pending: BTreeSet<ServiceKey>,
-    /// Whether an address has become free since [`Planner::take_freed`].
-    freed: bool,
 }
 
 /// What the planner remembers of a Service it has decided on.
@@ -82,11 +78,11 @@ impl Planner {
         for service in services {
             planner.meet(service);
         }
-        planner.freed = false;
         planner
     }
 
-    /// Takes another configuration. Nobody loses anything by that until it is planned for.
+    /// Takes another configuration. Nobody loses anything by that until it is planned for,
+    /// which has to be done for all.
     pub fn configure(&mut self, outcome: &config::Outcome) {
         self.allocator.set_pools(pools::specs(&outcome.config));
         self.config.pools.clone_from(&outcome.config.pools);
@@ -116,6 +112,7 @@ impl Planner {
                     wish: wish.clone(),
                     claim: Arc::clone(claim),
                     eligible,
+                    created_s: service.created_s,
                     set_aside: self.set_aside(&service.key),
                 };
                 self.decide(service, &request)
@@ -134,7 +131,6 @@ impl Planner {
     pub fn forget(&mut self, key: &ServiceKey) {
         self.let_go(key);
         self.known.remove(key);
-        self.waiting.remove(key);
         self.pending.remove(key);
     }
 
@@ -145,14 +141,16 @@ impl Planner {
         // What stands is news again; a deprecated annotation is mentioned with each write.
         known.standing.retain(|saying| !sayings.contains(saying));
         let happened = sayings.into_iter().filter(|saying| {
-            matches!(saying.reason, AllocReason::ClearAssignment | AllocReason::IpAllocated)
+            use AllocReason::{ClearAssignment, IpAllocated, NoLbIpsIpFamily};
+            matches!(saying.reason, ClearAssignment | IpAllocated | NoLbIpsIpFamily)
         });
         known.unsaid.extend(happened);
     }
 
-    /// The Services that wait, if an address has become free since the last call.
+    /// Services to plan for again: something that they wait for can probably be had since the
+    /// last call. Each is named once, and no more of them than can be helped.
     pub fn take_freed(&mut self) -> Vec<ServiceKey> {
-        if std::mem::take(&mut self.freed) { self.waiting.iter().cloned().collect() } else { Vec::new() }
+        self.allocator.take_woken()
     }
 
     /// What is used and free, by pool.
@@ -175,6 +173,9 @@ impl Planner {
         }
         self.let_go(&service.key);
         let mut known = Known { uid: service.uid.clone(), ..Known::default() };
+        if matches!(service.role, Role::Balancer { .. }) && !service.shown.strange.is_empty() {
+            known.unsaid.push(Saying::strange(&service.shown.strange));
+        }
         if let (Role::Balancer { claim, .. }, Some(addresses)) = (&service.role, service.shown.addresses)
             && let Err(why) = self.allocator.recover(&service.key, addresses, claim)
         {
@@ -184,28 +185,9 @@ impl Planner {
     }
 
     fn decide(&mut self, service: &ServiceView, request: &Request) -> (Option<Held>, Sayings) {
-        let before = self.allocator.holding(&service.key).map(|holding| holding.addresses);
         let mut decision = self.allocator.decide(&service.key, request);
         if decision.cleared.is_none() {
             decision.cleared = self.known.get_mut(&service.key).and_then(|known| known.lost.take());
-        }
-        let after = decision.outcome.grant().map(|grant| grant.addresses);
-        if before.is_some_and(|before| before.iter().any(|a| after.is_none_or(|after| !has(after, a)))) {
-            self.freed = true;
-        }
-        let wants_more = match &decision.outcome {
-            // Freed addresses do not help who asks for the impossible.
-            Outcome::Refused(refusal) => !matches!(refusal, Refusal::Wish(_) | Refusal::FamilyMismatch(_)),
-            // A second family may become free.
-            outcome => {
-                let families = outcome.grant().map_or(0, |grant| grant.addresses.iter().count());
-                matches!(request.families, Families::Prefer { .. }) && families < 2
-            }
-        };
-        if wants_more {
-            self.waiting.insert(service.key.clone());
-        } else {
-            self.waiting.remove(&service.key);
         }
         let said = Sayings::of(&service.key, &decision);
         (decision.outcome.grant().map(|grant| (grant.addresses, Some(grant.pool.clone()))), said)
@@ -219,15 +201,23 @@ impl Planner {
         orphans.filter_map(|address| Some((address, self.config.pool_of(address)?.name.clone()))).collect()
     }
 
+    /// Without families there is no decision. What cannot be read takes no address away
+    /// either; what is missing does (contract §2.6, §3.1).
     fn undecidable(&mut self, service: &ServiceView, problem: &FamilyProblem) -> (Option<Held>, Sayings) {
-        self.let_go(&service.key);
-        let standing = Saying::families(&service.key, problem).into_iter().collect();
-        (None, Sayings { standing, ..Sayings::default() })
+        let unreadable = matches!(problem, FamilyProblem::Unreadable { .. });
+        let kept = self.allocator.holding(&service.key).filter(|_| unreadable).map(|held| held.addresses);
+        let standing = Saying::families(&service.key, problem, kept.is_some()).into_iter().collect();
+        let sayings = Sayings { standing, ..Sayings::default() };
+        let Some(addresses) = kept else {
+            self.let_go(&service.key);
+            return (None, sayings);
+        };
+        let pool = addresses.iter().find_map(|address| self.config.pool_of(address));
+        (Some((addresses, pool.map(|pool| pool.name.clone()))), sayings)
     }
 
     fn let_go(&mut self, key: &ServiceKey) {
-        self.freed |= self.allocator.release(key).is_some();
-        self.waiting.remove(key);
+        self.allocator.release(key);
     }
 
     /// What has not been said yet. Deprecated annotations are mentioned only when the
@@ -252,15 +242,12 @@ impl Planner {
     }
 }
 
-fn has(set: VipSet, address: IpAddr) -> bool {
-    set.iter().any(|a| a == address)
-}
-
 /// The write that makes the Service show what it holds.
 fn write(service: &ServiceView, held: Option<Held>) -> Option<StatusWrite> {
     let (addresses, pool) = held.unwrap_or_default();
     let shown = &service.shown;
     let same = shown.addresses == Some(addresses)
+        && !shown.more
         && shown.pool.as_deref() == pool.as_ref().map(PoolName::as_str)
         && !shown.deprecated_pool;
     (!same).then(|| StatusWrite {

@@ -14,6 +14,7 @@ pub fn specs(config: &Config) -> Vec<PoolSpec> {
     let spec = |pool: &Pool| PoolSpec {
         name: pool.name.clone(),
         ranges: pool.ranges.clone(),
+        exclude: Vec::new(),
         avoid_buggy_ips: pool.avoid_buggy_ips,
     };
     config.pools.values().map(spec).collect()
@@ -36,23 +37,25 @@ pub fn eligible(
     namespace_labels: &Labels,
 ) -> Eligible {
     let mut eligible = Eligible::default();
-    let mut automatic: Vec<(bool, u32, &PoolName)> = Vec::new();
+    let mut pinned: Vec<(u32, &PoolName)> = Vec::new();
     for (name, pool) in pools {
-        let rank = match &pool.allocation {
-            None => (true, 0),
+        let priority = match &pool.allocation {
+            None => None,
             Some(allocation) if allocation.matches(service, labels, namespace_labels) => {
                 // Zero, which means unset, becomes the largest.
-                (false, allocation.priority.wrapping_sub(1))
+                Some(allocation.priority.wrapping_sub(1))
             }
             Some(_) => continue,
         };
         eligible.compatible.insert(name.clone());
-        if pool.auto_assign {
-            automatic.push((rank.0, rank.1, name));
+        match priority {
+            _ if !pool.auto_assign => {}
+            Some(priority) => pinned.push((priority, name)),
+            None => eligible.common.push(name.clone()),
         }
     }
-    automatic.sort();
-    eligible.automatic = automatic.into_iter().map(|(_, _, name)| name.clone()).collect();
+    pinned.sort();
+    eligible.pinned = pinned.into_iter().map(|(_, name)| name.clone()).collect();
     eligible
 }
 
@@ -148,10 +151,11 @@ mod tests {
             let found = eligible(&pools, &ServiceKey::new("ns", "x"), &labels(service), &labels(namespace));
             let names =
                 |list: Vec<PoolName>| list.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
-            (names(found.automatic), names(found.compatible.into_iter().collect()))
+            let automatic = format!("{} | {}", names(found.pinned), names(found.common));
+            (automatic, names(found.compatible.into_iter().collect()))
         };
         let plain = (
-            "first second here last anybody everybody".to_owned(),
+            "first second here last | anybody everybody".to_owned(),
             "anybody everybody first here last named second".to_owned(),
         );
         assert_eq!(order(&[], &[]), plain);
@@ -159,7 +163,7 @@ mod tests {
         assert_eq!(order(&[], &[("team", "x")]), plain);
         assert_eq!(
             order(&[("tier", "web")], &[("team", "x")]).0,
-            "labelled first second here last anybody everybody"
+            "labelled first second here last | anybody everybody"
         );
     }
 }

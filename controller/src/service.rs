@@ -29,7 +29,7 @@ pub struct ServiceView {
     pub role: Role,
     /// What its status says.
     pub shown: Shown,
-    /// Annotations with the deprecated prefix that it uses.
+    /// Annotations with the deprecated prefix that it has, but for the one that we remove.
     pub deprecated: Vec<&'static str>,
 }
 
@@ -52,8 +52,13 @@ pub enum Role {
 /// What is written in the Service now.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Shown {
-    /// `status.loadBalancer.ingress`, addresses only; `None` if there is anything else.
+    /// The addresses of `status.loadBalancer.ingress`; `None` if those there are no Service's
+    /// of ours.
     pub addresses: Option<VipSet>,
+    /// Those that are none, as written: not addresses, or two of a family. Else empty.
+    pub strange: Vec<String>,
+    /// Whether there is something beside addresses, like a host name.
+    pub more: bool,
     /// Annotation `metallb.io/ip-allocated-from-pool`.
     pub pool: Option<String>,
     /// The same under the deprecated prefix, which has to go (issue #2642 of MetalLB).
@@ -65,8 +70,13 @@ pub struct Shown {
 pub enum FamilyProblem {
     /// `clusterIPs` has none yet.
     NoClusterIps,
-    /// `clusterIPs` has something that is no address, like `None`.
-    Unreadable(Vec<String>),
+    /// `clusterIPs` has something that is no address, like `None`, or two of a family.
+    Unreadable {
+        /// `clusterIPs`, or `clusterIP` where that is all there is.
+        texts: Vec<String>,
+        /// `clusterIP`.
+        first: String,
+    },
     /// RequireDualStack, but fewer than two of them.
     NotEnough(Vec<String>),
 }
@@ -115,9 +125,11 @@ impl ServiceView {
             labels: Arc::new(meta.labels.clone().unwrap_or_default()),
             role,
             shown,
+            // Whether or not the other prefix wins: it is there and has to go.
             deprecated: asked
                 .into_iter()
-                .filter_map(|a| read(a).and_then(|found| found.deprecated_key))
+                .map(ServiceAnnotation::deprecated_key)
+                .filter(|key| annotations.contains_key(*key))
                 .collect(),
         })
     }
@@ -131,16 +143,14 @@ impl Shown {
             .and_then(|status| status.load_balancer.as_ref())
             .and_then(|balancer| balancer.ingress.as_deref())
             .unwrap_or_default();
-        let parsed: Option<Vec<IpAddr>> = ingress
-            .iter()
-            .map(|entry| match (&entry.ip, &entry.hostname) {
-                (Some(ip), None) => ip.parse().ok(),
-                _ => None,
-            })
-            .collect();
+        let texts: Vec<&String> = ingress.iter().filter_map(|entry| entry.ip.as_ref()).collect();
+        let parsed: Option<Vec<IpAddr>> = texts.iter().map(|text| text.parse().ok()).collect();
+        let addresses = parsed.and_then(VipSet::from_addresses);
         let annotation = ServiceAnnotation::IpAllocatedFromPool;
         Self {
-            addresses: parsed.and_then(VipSet::from_addresses),
+            strange: if addresses.is_none() { texts.into_iter().cloned().collect() } else { Vec::new() },
+            addresses,
+            more: ingress.iter().any(|entry| entry.ip.is_none() || entry.hostname.is_some()),
             pool: annotations.get(annotation.key()).cloned(),
             deprecated_pool: annotations.contains_key(annotation.deprecated_key()),
         }
@@ -165,7 +175,10 @@ fn families(spec: &ServiceSpec) -> Result<Families, FamilyProblem> {
             Some("PreferDualStack") => Families::Prefer { first: *first },
             _ => Families::Both,
         }),
-        _ => Err(FamilyProblem::Unreadable(texts)),
+        _ => {
+            let first = spec.cluster_ip.clone().or_else(|| texts.first().cloned()).unwrap_or_default();
+            Err(FamilyProblem::Unreadable { texts, first })
+        }
     }
 }
 
@@ -223,11 +236,18 @@ mod tests {
             (&both, "RequireDualStack", Ok(Families::Both)),
             (&["fd00::1", "10.0.0.1"], "PreferDualStack", Ok(Families::Prefer { first: Family::V6 })),
             (&["10.0.0.1"], "RequireDualStack", Err(FamilyProblem::NotEnough(texts(&["10.0.0.1"])))),
-            (&["None"], "SingleStack", Err(FamilyProblem::Unreadable(texts(&["None"])))),
+            (
+                &["None"],
+                "SingleStack",
+                Err(FamilyProblem::Unreadable { texts: texts(&["None"]), first: "None".into() }),
+            ),
             (
                 &["10.0.0.1", "10.0.0.2"],
                 "SingleStack",
-                Err(FamilyProblem::Unreadable(texts(&["10.0.0.1", "10.0.0.2"]))),
+                Err(FamilyProblem::Unreadable {
+                    texts: texts(&["10.0.0.1", "10.0.0.2"]),
+                    first: "10.0.0.1".into(),
+                }),
             ),
             (&[], "SingleStack", Err(FamilyProblem::NoClusterIps)),
         ];
@@ -261,23 +281,27 @@ mod tests {
     }
 
     #[test]
-    fn what_is_shown_is_read_only_when_it_is_ours_to_understand() {
+    fn what_is_shown_is_read_as_far_as_it_is_addresses() {
         let shown = |ingress: serde_json::Value| {
             let object = json!({
                 "metadata": {"namespace": "ns", "name": "x"}, "spec": {"type": "LoadBalancer"},
                 "status": {"loadBalancer": {"ingress": ingress}},
             });
-            ServiceView::read(&serde_json::from_value(object).unwrap(), None).unwrap().shown.addresses
+            let shown = ServiceView::read(&serde_json::from_value(object).unwrap(), None).unwrap().shown;
+            (shown.addresses, shown.more, shown.strange.join(" "))
         };
         let one = VipSet::from_addresses(["192.0.2.1".parse().unwrap()]);
-        assert_eq!(shown(json!([{"ip": "192.0.2.1", "ipMode": "VIP"}])), one);
-        assert_eq!(shown(json!(null)), Some(VipSet::default()));
-        for foreign in [
-            json!([{"hostname": "lb.example"}]),
-            json!([{"ip": "192.0.2.1"}, {"ip": "192.0.2.2"}]),
-            json!([{"ip": "nonsense"}]),
-        ] {
-            assert_eq!(shown(foreign.clone()), None, "{foreign}");
+        // (ingress, addresses, whether there is more, what is strange)
+        let table = [
+            (json!([{"ip": "192.0.2.1", "ipMode": "VIP"}]), one, false, ""),
+            (json!(null), Some(VipSet::default()), false, ""),
+            (json!([{"hostname": "lb.example"}]), Some(VipSet::default()), true, ""),
+            (json!([{"hostname": "lb.example"}, {"ip": "192.0.2.1"}]), one, true, ""),
+            (json!([{"ip": "192.0.2.1"}, {"ip": "192.0.2.2"}]), None, false, "192.0.2.1 192.0.2.2"),
+            (json!([{"ip": "nonsense"}]), None, false, "nonsense"),
+        ];
+        for (ingress, addresses, more, strange) in table {
+            assert_eq!(shown(ingress.clone()), (addresses, more, strange.to_owned()), "{ingress}");
         }
     }
 

@@ -45,30 +45,73 @@ impl Saying {
         )
     }
 
+    /// It has one address and would like one of each family.
+    #[must_use]
+    pub fn single(why: &Refusal) -> Self {
+        Self::new(
+            AllocReason::AdditionalAssignFailed,
+            format!("cannot assign additional IP in PreferDualStack: {why}"),
+        )
+    }
+
     /// It uses an annotation with the old prefix.
     #[must_use]
     pub fn deprecated(key: &str) -> Self {
         Self::new(AllocReason::DeprecatedAnnotation, format!("Service uses deprecated annotation {key}"))
     }
 
-    /// Its families cannot be told. `None` while the API server has not given it a ClusterIP yet.
+    /// Its families cannot be told. `None` while the API server has not given it a ClusterIP
+    /// yet. `holds`: it keeps the addresses that it has.
     #[must_use]
-    pub fn families(service: &ServiceKey, problem: &FamilyProblem) -> Option<Self> {
+    pub fn families(service: &ServiceKey, problem: &FamilyProblem, holds: bool) -> Option<Self> {
         match problem {
             FamilyProblem::NoClusterIps => None,
             FamilyProblem::NotEnough(texts) => Some(Self::new(
                 AllocReason::NotEnoughClusterIps,
                 format!("Service requires dual stack but not enough clusterips [{}]", texts.join(" ")),
             )),
-            FamilyProblem::Unreadable(texts) => Some(Self::new(
-                AllocReason::AllocationFailed,
+            FamilyProblem::Unreadable { texts, first } if holds => Some(Self::new(
+                AllocReason::NoClusterIpsIpFamily,
                 format!(
-                    "Failed to allocate IP for \"{service}\": invalid ClusterIPs [{}], can't determine family",
-                    texts.join(" ")
+                    "Failed to retrieve ClusterIPs IPFamily for {} {first}: {}",
+                    list(texts),
+                    not_a_family(texts)
                 ),
+            )),
+            FamilyProblem::Unreadable { texts, .. } => Some(Self::new(
+                AllocReason::AllocationFailed,
+                format!("Failed to allocate IP for \"{service}\": {}", not_a_family(texts)),
             )),
         }
     }
+
+    /// Its status has what are no addresses of one Service; they are replaced.
+    #[must_use]
+    pub fn strange(texts: &[String]) -> Self {
+        Self::new(
+            AllocReason::NoLbIpsIpFamily,
+            format!("Failed to retrieve LBIPs IPFamily for {}: {}", list(texts), not_a_family(texts)),
+        )
+    }
+}
+
+/// Texts as Go prints a list with `%q`.
+fn list(texts: &[String]) -> String {
+    let quoted: Vec<_> = texts.iter().map(|text| format!("{text:?}")).collect();
+    format!("[{}]", quoted.join(" "))
+}
+
+/// Why texts are not one address, or one of each family.
+fn not_a_family(texts: &[String]) -> String {
+    let readable = texts.iter().all(|text| text.parse::<IpAddr>().is_ok());
+    let why = match texts.len() {
+        0 | 3.. => {
+            return format!("IPFamilyForAddresses: invalid ips length {} {}", texts.len(), list(texts));
+        }
+        2 if readable => "same address family",
+        _ => "Invalid address",
+    };
+    format!("IPFamilyForAddresses: {why} {}", list(texts))
 }
 
 /// What is to be said of a decision.
@@ -94,10 +137,11 @@ impl Sayings {
             Outcome::Extended { added, .. } => said
                 .happened
                 .push(Saying::new(AllocReason::IpAllocated, format!("Assigned additional IP \"{added}\""))),
-            Outcome::KeptSingle { why, .. } => said.standing.push(Saying::new(
-                AllocReason::AdditionalAssignFailed,
-                format!("cannot assign additional IP in PreferDualStack: {why}"),
-            )),
+            Outcome::AssignedSingle { grant, why } => {
+                said.happened.push(Saying::assigned(grant.addresses.iter()));
+                said.standing.push(Saying::single(why));
+            }
+            Outcome::KeptSingle { why, .. } => said.standing.push(Saying::single(why)),
             Outcome::KeptDespite { why, .. } => said.standing.push(Saying::new(
                 AllocReason::LoadBalancerFailed,
                 format!("invalid requested loadbalancer IPs: {why}"),
@@ -111,16 +155,16 @@ impl Sayings {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clarion_alloc::{Cleared, Grant, WishError};
+    use clarion_alloc::{Cleared, Grant, Lack, Unfit, WishError};
     use clarion_core::VipSet;
 
     #[test]
     fn events_are_worded_as_in_section_3_1() {
         let addresses = VipSet::from_addresses(["192.0.2.1".parse().unwrap()]).unwrap();
         let grant = || Grant { addresses, pool: "gold".into() };
-        let full = || Refusal::PoolExhausted("gold".into());
+        let full = || Refusal::PoolExhausted("gold".into(), Lack::Addresses);
         let added = "2001:db8::1".parse().unwrap();
-        let gone = || Cleared { addresses, why: Some(Refusal::NotAllowed(addresses)) };
+        let gone = || Cleared { addresses, why: Some(Refusal::NotAllowed(addresses, Unfit::Unknown)) };
         // (lost, outcome, events: reason, warning, message)
         type Row = (Option<Cleared>, Outcome, &'static [(&'static str, bool, &'static str)]);
         let table: [Row; 8] = [
@@ -161,7 +205,7 @@ mod tests {
             ),
             (
                 Some(gone()),
-                Outcome::Refused(Refusal::NoneAvailable),
+                Outcome::Refused(Refusal::NoneAvailable(Lack::Addresses)),
                 &[
                     (
                         "ClearAssignment",
@@ -184,18 +228,46 @@ mod tests {
     #[test]
     fn trouble_with_families_is_worded_as_in_section_3_1() {
         let key = ServiceKey::new("ns", "web");
-        let said = |problem| Saying::families(&key, &problem).map(|s| (s.reason.as_str(), s.message));
-        assert_eq!(said(FamilyProblem::NoClusterIps), None);
-        assert_eq!(
-            said(FamilyProblem::NotEnough(vec!["10.0.0.1".into()])),
-            Some((
+        let said =
+            |problem, holds| Saying::families(&key, &problem, holds).map(|s| (s.reason.as_str(), s.message));
+        let texts = |list: &[&str]| list.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
+        let unreadable = |list| FamilyProblem::Unreadable { texts: texts(list), first: list[0].to_owned() };
+        assert_eq!(said(FamilyProblem::NoClusterIps, false), None);
+        // (problem, whether it keeps addresses, reason, message)
+        let table = [
+            (
+                FamilyProblem::NotEnough(texts(&["10.0.0.1"])),
+                false,
                 "not enough clusterips",
-                "Service requires dual stack but not enough clusterips [10.0.0.1]".into()
-            ))
-        );
+                "Service requires dual stack but not enough clusterips [10.0.0.1]",
+            ),
+            (
+                unreadable(&["None"]),
+                false,
+                "AllocationFailed",
+                r#"Failed to allocate IP for "ns/web": IPFamilyForAddresses: Invalid address ["None"]"#,
+            ),
+            (
+                unreadable(&["None"]),
+                true,
+                "noclusterIPsIPFamily",
+                r#"Failed to retrieve ClusterIPs IPFamily for ["None"] None: IPFamilyForAddresses: Invalid address ["None"]"#,
+            ),
+            (
+                unreadable(&["10.0.0.1", "10.0.0.2"]),
+                false,
+                "AllocationFailed",
+                r#"Failed to allocate IP for "ns/web": IPFamilyForAddresses: same address family ["10.0.0.1" "10.0.0.2"]"#,
+            ),
+        ];
+        for (problem, holds, reason, message) in table {
+            assert_eq!(said(problem, holds), Some((reason, message.to_owned())));
+        }
+        let strange = Saying::strange(&texts(&["192.0.2.1", "192.0.2.2", "x"]));
+        assert_eq!(strange.reason.as_str(), "nolbIPsIPFamily");
         assert_eq!(
-            said(FamilyProblem::Unreadable(vec!["None".into()])).unwrap().1,
-            r#"Failed to allocate IP for "ns/web": invalid ClusterIPs [None], can't determine family"#
+            strange.message,
+            r#"Failed to retrieve LBIPs IPFamily for ["192.0.2.1" "192.0.2.2" "x"]: IPFamilyForAddresses: invalid ips length 3 ["192.0.2.1" "192.0.2.2" "x"]"#
         );
         assert_eq!(
             Saying::deprecated("metallb.universe.tf/address-pool").message,

@@ -209,7 +209,7 @@ fn of_two_that_hold_one_address_the_older_keeps_it() {
     let mut old = holding("192.0.2.0");
     old["metadata"]["creationTimestamp"] = json!("2026-01-01T00:00:00Z");
     let mut bench = Bench::leading(&[("a", "192.0.2.0/24")], &[("aaa", young), ("zzz", old)]);
-    let lost = r#"ClearAssignment: current IP for "ns/aaa" not allowed by config, will attempt for new IP assignment: can't change sharing key for "192.0.2.0", address also in use by ns/zzz"#;
+    let lost = r#"ClearAssignment: current IP for "ns/aaa" not allowed by config, will attempt for new IP assignment: can't change sharing key for "ns/aaa", address also in use by ns/zzz: 192.0.2.0: existing service does not allow sharing (metallb.io/allow-shared-ip)"#;
     assert_eq!(
         bench.next(),
         planned("aaa", "[192.0.2.1] of a on 1", &[lost, r#"IPAllocated: Assigned IP ["192.0.2.1"]"#])
@@ -238,7 +238,7 @@ fn a_taken_address_and_an_unknown_pool_are_named() {
     let mut bench = Bench::leading(&[("a", "192.0.2.0/24")], &[("x", holding("192.0.2.0"))]);
     bench.next();
     bench.apply("y", asking("192.0.2.0"));
-    let taken = r#"AllocationFailed: Failed to allocate IP for "ns/y": can't change sharing key for "192.0.2.0", address also in use by ns/x"#;
+    let taken = r#"AllocationFailed: Failed to allocate IP for "ns/y": can't change sharing key for "ns/y", address also in use by ns/x: 192.0.2.0: existing service does not allow sharing (metallb.io/allow-shared-ip)"#;
     assert_eq!(bench.next(), planned("y", "", &[taken]));
     let mut named = balancer();
     named["metadata"]["annotations"] = json!({"metallb.universe.tf/address-pool": "nope"});

@@ -79,6 +79,10 @@ pub enum AllocReason {
     LoadBalancerFailed,
     /// `not enough clusterips`, Warning: RequireDualStack on one cluster IP.
     NotEnoughClusterIps,
+    /// `nolbIPsIPFamily`, Warning: the status has what are no addresses of one Service.
+    NoLbIpsIpFamily,
+    /// `noclusterIPsIPFamily`, Warning: a Service with addresses whose cluster IPs are none.
+    NoClusterIpsIpFamily,
     /// `deprecatedAnnotation`, Warning: a `metallb.universe.tf/` annotation.
     DeprecatedAnnotation,
 }
@@ -94,6 +98,8 @@ impl AllocReason {
             Self::AllocationFailed => "AllocationFailed",
             Self::LoadBalancerFailed => "LoadBalancerFailed",
             Self::NotEnoughClusterIps => "not enough clusterips",
+            Self::NoLbIpsIpFamily => "nolbIPsIPFamily",
+            Self::NoClusterIpsIpFamily => "noclusterIPsIPFamily",
             Self::DeprecatedAnnotation => "deprecatedAnnotation",
         }
     }
@@ -106,6 +112,8 @@ impl AllocReason {
             Self::AllocationFailed
             | Self::LoadBalancerFailed
             | Self::NotEnoughClusterIps
+            | Self::NoLbIpsIpFamily
+            | Self::NoClusterIpsIpFamily
             | Self::DeprecatedAnnotation => true,
         }
     }
