@@ -14,7 +14,7 @@ pub fn specs(config: &Config) -> Vec<PoolSpec> {
     let spec = |pool: &Pool| PoolSpec {
         name: pool.name.clone(),
         ranges: pool.ranges.clone(),
-        exclude: Vec::new(),
+        exclude: pool.exclude.clone(),
         avoid_buggy_ips: pool.avoid_buggy_ips,
     };
     config.pools.values().map(spec).collect()

@@ -78,7 +78,9 @@ fn said(decision: &Decision) -> String {
     };
     let now = match &decision.outcome {
         Outcome::Kept(grant) => format!("kept {} of {}", list(grant.addresses), grant.pool),
-        Outcome::Assigned(grant) | Outcome::AssignedSingle { grant, .. } => format!("got {} of {}", list(grant.addresses), grant.pool),
+        Outcome::Assigned(grant) | Outcome::AssignedSingle { grant, .. } => {
+            format!("got {} of {}", list(grant.addresses), grant.pool)
+        }
         Outcome::Extended { grant, added } => format!("kept {} with new {added}", list(grant.addresses)),
         Outcome::KeptSingle { grant, why } => format!("kept only {} ({why})", list(grant.addresses)),
         Outcome::KeptDespite { grant, why } => format!("kept {} although {why}", list(grant.addresses)),

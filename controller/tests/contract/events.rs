@@ -21,7 +21,11 @@ const EVENTS: &[Case] = &[
         "x=; x not enough clusterips: Service requires dual stack but not enough clusterips [10.96.0.1]",
     ),
     ("§3.1 no ClusterIP any longer: what is held goes", "pool a 192.0.2.0/24; svc x; svc x none", "x="),
-    ("§3.1 nothing is said of a Service that is as it was", "pool a 192.0.2.0/24; svc x; svc x label=k:v", "x=192.0.2.0@a"),
+    (
+        "§3.1 nothing is said of a Service that is as it was",
+        "pool a 192.0.2.0/24; svc x; svc x label=k:v",
+        "x=192.0.2.0@a",
+    ),
     ("§3.1 nothing is said after a restart", "pool a 192.0.2.0/24; svc x; restart", "x=192.0.2.0@a"),
 ];
 

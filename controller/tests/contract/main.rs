@@ -19,7 +19,8 @@ fn play(table: &[Case]) {
         .iter()
         .filter_map(|(section, story, expected)| {
             let seen = world::World::play(story);
-            (seen != *expected).then(|| format!("{section}: {story}\n  expected {expected}\n  seen     {seen}"))
+            (seen != *expected)
+                .then(|| format!("{section}: {story}\n  expected {expected}\n  seen     {seen}"))
         })
         .collect();
     assert!(failed.is_empty(), "{} of {}:\n{}", failed.len(), table.len(), failed.join("\n"));

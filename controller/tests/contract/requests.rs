@@ -68,11 +68,7 @@ const ANNOTATIONS: &[Case] = &[
         "pool a 192.0.2.0/24; svc x oldpool=a; svc x oldpool=a label=k:v",
         "x=192.0.2.0@a",
     ),
-    (
-        "§2.1 ... nor after a restart",
-        "pool a 192.0.2.0/24; svc x oldpool=a; restart",
-        "x=192.0.2.0@a",
-    ),
+    ("§2.1 ... nor after a restart", "pool a 192.0.2.0/24; svc x oldpool=a; restart", "x=192.0.2.0@a"),
     (
         "§2.1 labels and other annotations mean nothing",
         "pool a 192.0.2.0/24; svc x label=address-pool:b",
@@ -100,7 +96,11 @@ const SELECTION: &[Case] = &[
         "pool a 192.0.2.0/24; svc x; svc x type=ClusterIP",
         "x=",
     ),
-    ("§2.2 type changes to and fro", "pool a 192.0.2.0/24; svc x; svc x type=NodePort; svc x", "x=192.0.2.0@a"),
+    (
+        "§2.2 type changes to and fro",
+        "pool a 192.0.2.0/24; svc x; svc x type=NodePort; svc x",
+        "x=192.0.2.0@a",
+    ),
     (
         "§2.2 a former balancer is cleaned after a restart too",
         "pool a 192.0.2.0/24; svc x type=ClusterIP has=192.0.2.0 from=a; restart; svc y",
@@ -123,7 +123,11 @@ const SELECTION: &[Case] = &[
         "pool a 192.0.2.0/24; svc x has=192.0.2.7 host",
         "x=192.0.2.7@a",
     ),
-    ("§2.2 Services of any namespace", "pool a 192.0.2.0/24; svc red/x; svc blue/x", "blue/x=192.0.2.1@a; red/x=192.0.2.0@a"),
+    (
+        "§2.2 Services of any namespace",
+        "pool a 192.0.2.0/24; svc red/x; svc blue/x",
+        "blue/x=192.0.2.1@a; red/x=192.0.2.0@a",
+    ),
 ];
 
 const DESIRED: &[Case] = &[
@@ -197,11 +201,7 @@ const DESIRED: &[Case] = &[
     ("§1.1 avoidBuggyIPs skips .0", "pool a 192.0.2.0/24 avoid; svc x", "x=192.0.2.1@a"),
     ("§1.1 avoidBuggyIPs skips .255 and .0", "pool a 192.0.2.255-192.0.3.1 avoid; svc x", "x=192.0.3.1@a"),
     ("§1.1 avoidBuggyIPs leaves IPv6 alone", "pool a 2001:db8::/64 avoid; svc x v6", "x=2001:db8::@a"),
-    (
-        "§2.3.4 address and pool agree",
-        "pool a 192.0.2.0/24; svc x ip=192.0.2.9 pool=a",
-        "x=192.0.2.9@a",
-    ),
+    ("§2.3.4 address and pool agree", "pool a 192.0.2.0/24; svc x ip=192.0.2.9 pool=a", "x=192.0.2.9@a"),
     (
         "§2.3.4 address and pool do not agree",
         "pool a 192.0.2.0/24; pool b 198.51.100.0/24; svc x ip=192.0.2.9 pool=b",
@@ -243,11 +243,7 @@ const CHANGES: &[Case] = &[
         "pool a 192.0.2.0/32; svc x; svc y; svc x ip=203.0.113.1",
         r#"x=; y=192.0.2.0@a; x! ["203.0.113.1"] is not allowed in config"#,
     ),
-    (
-        "§2.3 back to what is possible",
-        "pool a 192.0.2.0/24; svc x ip=203.0.113.1; svc x",
-        "x=192.0.2.0@a",
-    ),
+    ("§2.3 back to what is possible", "pool a 192.0.2.0/24; svc x ip=203.0.113.1; svc x", "x=192.0.2.0@a"),
     (
         "§2.3 two that change places",
         "pool a 192.0.2.0/31; svc x ip=192.0.2.0; svc y ip=192.0.2.1; svc x ip=192.0.2.1; svc y ip=192.0.2.0",
@@ -258,18 +254,22 @@ const CHANGES: &[Case] = &[
         "pool a 192.0.2.0/24; svc x ip=192.0.2.9; svc x ip=junk; svc x ip=junk label=k:v",
         "x=192.0.2.9@a",
     ),
-    (
-        "§2.7 a refusal is said once",
-        "pool a 192.0.2.0/24; svc x pool=b; svc x pool=b label=k:v",
-        "x=",
-    ),
+    ("§2.7 a refusal is said once", "pool a 192.0.2.0/24; svc x pool=b; svc x pool=b label=k:v", "x="),
 ];
 
 const EXCLUDED: &[Case] = &[
     ("§1.1+ excludeAddresses, automatic", "pool a 192.0.2.0/24 not=192.0.2.0/30; svc x", "x=192.0.2.4@a"),
     ("§1.1+ excludeAddresses, a bare address", "pool a 192.0.2.0/24 not=192.0.2.0; svc x", "x=192.0.2.1@a"),
-    ("§1.1+ excludeAddresses, a range", "pool a 192.0.2.0/24 not=192.0.2.0-192.0.2.9; svc x", "x=192.0.2.10@a"),
-    ("§1.1+ excludeAddresses, a hole", "pool a 192.0.2.0/30 not=192.0.2.1; svc x; svc y", "x=192.0.2.0@a; y=192.0.2.2@a"),
+    (
+        "§1.1+ excludeAddresses, a range",
+        "pool a 192.0.2.0/24 not=192.0.2.0-192.0.2.9; svc x",
+        "x=192.0.2.10@a",
+    ),
+    (
+        "§1.1+ excludeAddresses, a hole",
+        "pool a 192.0.2.0/30 not=192.0.2.1; svc x; svc y",
+        "x=192.0.2.0@a; y=192.0.2.2@a",
+    ),
     (
         "§1.1+ excludeAddresses on request",
         "pool a 192.0.2.0/24 not=192.0.2.9; svc x ip=192.0.2.9",

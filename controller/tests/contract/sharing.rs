@@ -6,20 +6,76 @@ pub(crate) const TABLES: &[&[Case]] = &[RULES, CHANGES, CHAINS];
 
 const RULES: &[Case] = &[
     ("§2.5 no keys", "pool a 192.0.2.0/24; svc x; svc y ports=81", "x=192.0.2.0@a; y=192.0.2.1@a"),
-    ("§2.5 equal keys, other ports", "pool a 192.0.2.0/24; svc x share=k; svc y share=k ports=81", "x=192.0.2.0@a; y=192.0.2.0@a"),
-    ("§2.5 equal keys, the same port", "pool a 192.0.2.0/24; svc x share=k; svc y share=k", "x=192.0.2.0@a; y=192.0.2.1@a"),
-    ("§2.5 the same number of another protocol", "pool a 192.0.2.0/24; svc x share=k ports=53; svc y share=k ports=53/UDP; svc z share=k ports=53/SCTP", "x=192.0.2.0@a; y=192.0.2.0@a; z=192.0.2.0@a"),
-    ("§2.5 one port of several in common", "pool a 192.0.2.0/24; svc x share=k ports=80,443; svc y share=k ports=443,8443", "x=192.0.2.0@a; y=192.0.2.1@a"),
-    ("§2.5 other keys", "pool a 192.0.2.0/24; svc x share=k; svc y share=l ports=81", "x=192.0.2.0@a; y=192.0.2.1@a"),
-    ("§2.5 one key, one none", "pool a 192.0.2.0/24; svc x share=k; svc y ports=81", "x=192.0.2.0@a; y=192.0.2.1@a"),
-    ("§2.5 empty keys share nothing", "pool a 192.0.2.0/24; svc x share=; svc y share= ports=81", "x=192.0.2.0@a; y=192.0.2.1@a"),
-    ("§2.5 Cluster and Local", "pool a 192.0.2.0/24; svc x share=k; svc y share=k ports=81 local", "x=192.0.2.0@a; y=192.0.2.1@a"),
-    ("§2.5 Local with equal selectors", "pool a 192.0.2.0/24; svc x share=k local sel=app:z; svc y share=k ports=81 local sel=app:z", "x=192.0.2.0@a; y=192.0.2.0@a"),
-    ("§2.5 Local with other selectors", "pool a 192.0.2.0/24; svc x share=k local sel=app:z; svc y share=k ports=81 local sel=app:w", "x=192.0.2.0@a; y=192.0.2.1@a"),
-    ("§2.5 Cluster does not look at selectors", "pool a 192.0.2.0/24; svc x share=k sel=app:z; svc y share=k ports=81 sel=app:w", "x=192.0.2.0@a; y=192.0.2.0@a"),
-    ("§2.5 Cluster and Local without selector", "pool a 192.0.2.0/24; svc x share=k; svc y share=k ports=81 local sel=", "x=192.0.2.0@a; y=192.0.2.0@a"),
-    ("§2.5 across namespaces", "pool a 192.0.2.0/24; svc red/x share=k; svc blue/x share=k ports=81", "blue/x=192.0.2.0@a; red/x=192.0.2.0@a"),
-    ("§2.5 on request", "pool a 192.0.2.0/24; svc x share=k ip=192.0.2.9; svc y share=k ports=81 ip=192.0.2.9", "x=192.0.2.9@a; y=192.0.2.9@a"),
+    (
+        "§2.5 equal keys, other ports",
+        "pool a 192.0.2.0/24; svc x share=k; svc y share=k ports=81",
+        "x=192.0.2.0@a; y=192.0.2.0@a",
+    ),
+    (
+        "§2.5 equal keys, the same port",
+        "pool a 192.0.2.0/24; svc x share=k; svc y share=k",
+        "x=192.0.2.0@a; y=192.0.2.1@a",
+    ),
+    (
+        "§2.5 the same number of another protocol",
+        "pool a 192.0.2.0/24; svc x share=k ports=53; svc y share=k ports=53/UDP; svc z share=k ports=53/SCTP",
+        "x=192.0.2.0@a; y=192.0.2.0@a; z=192.0.2.0@a",
+    ),
+    (
+        "§2.5 one port of several in common",
+        "pool a 192.0.2.0/24; svc x share=k ports=80,443; svc y share=k ports=443,8443",
+        "x=192.0.2.0@a; y=192.0.2.1@a",
+    ),
+    (
+        "§2.5 other keys",
+        "pool a 192.0.2.0/24; svc x share=k; svc y share=l ports=81",
+        "x=192.0.2.0@a; y=192.0.2.1@a",
+    ),
+    (
+        "§2.5 one key, one none",
+        "pool a 192.0.2.0/24; svc x share=k; svc y ports=81",
+        "x=192.0.2.0@a; y=192.0.2.1@a",
+    ),
+    (
+        "§2.5 empty keys share nothing",
+        "pool a 192.0.2.0/24; svc x share=; svc y share= ports=81",
+        "x=192.0.2.0@a; y=192.0.2.1@a",
+    ),
+    (
+        "§2.5 Cluster and Local",
+        "pool a 192.0.2.0/24; svc x share=k; svc y share=k ports=81 local",
+        "x=192.0.2.0@a; y=192.0.2.1@a",
+    ),
+    (
+        "§2.5 Local with equal selectors",
+        "pool a 192.0.2.0/24; svc x share=k local sel=app:z; svc y share=k ports=81 local sel=app:z",
+        "x=192.0.2.0@a; y=192.0.2.0@a",
+    ),
+    (
+        "§2.5 Local with other selectors",
+        "pool a 192.0.2.0/24; svc x share=k local sel=app:z; svc y share=k ports=81 local sel=app:w",
+        "x=192.0.2.0@a; y=192.0.2.1@a",
+    ),
+    (
+        "§2.5 Cluster does not look at selectors",
+        "pool a 192.0.2.0/24; svc x share=k sel=app:z; svc y share=k ports=81 sel=app:w",
+        "x=192.0.2.0@a; y=192.0.2.0@a",
+    ),
+    (
+        "§2.5 Cluster and Local without selector",
+        "pool a 192.0.2.0/24; svc x share=k; svc y share=k ports=81 local sel=",
+        "x=192.0.2.0@a; y=192.0.2.0@a",
+    ),
+    (
+        "§2.5 across namespaces",
+        "pool a 192.0.2.0/24; svc red/x share=k; svc blue/x share=k ports=81",
+        "blue/x=192.0.2.0@a; red/x=192.0.2.0@a",
+    ),
+    (
+        "§2.5 on request",
+        "pool a 192.0.2.0/24; svc x share=k ip=192.0.2.9; svc y share=k ports=81 ip=192.0.2.9",
+        "x=192.0.2.9@a; y=192.0.2.9@a",
+    ),
     (
         "§2.5 on request, the same port",
         "pool a 192.0.2.0/24; svc x share=k ip=192.0.2.9; svc y share=k ip=192.0.2.9",
@@ -45,17 +101,49 @@ const RULES: &[Case] = &[
         "pool a 192.0.2.0/32; svc x share=k; svc y share=k ports=81; svc z ip=192.0.2.0",
         r#"x=192.0.2.0@a; y=192.0.2.0@a; z=; z! can't change sharing key for "ns/z", address also in use by ns/x,ns/y: 192.0.2.0: new service does not allow sharing (metallb.io/allow-shared-ip)"#,
     ),
-    ("§2.5 both families are shared", "pool a 192.0.2.0/24 2001:db8::/64; svc x both share=k; svc y both share=k ports=81", "x=192.0.2.0+2001:db8::@a; y=192.0.2.0+2001:db8::@a"),
-    ("§2.5 a lower free address comes before a higher shared one", "pool a 192.0.2.0/24; svc w; svc x share=k; del w; svc y share=k ports=81", "x=192.0.2.1@a; y=192.0.2.0@a"),
-    ("§2.5 a lower shared address comes before a higher free one", "pool a 192.0.2.0/24; svc x share=k; svc w; svc y share=k ports=81", "w=192.0.2.1@a; x=192.0.2.0@a; y=192.0.2.0@a"),
-    ("§2.5 a full pool still has what is shared", "pool a 192.0.2.0/32; svc x share=k; svc y share=k ports=81", "x=192.0.2.0@a; y=192.0.2.0@a"),
-    ("§2.5 a shared address is free when the last has gone", "pool a 192.0.2.0/32; svc x share=k; svc y share=k ports=81; del x; svc z", "y=192.0.2.0@a; z=; z! no available IPs"),
-    ("§2.7 shared after a restart too", "pool a 192.0.2.0/24; svc x share=k; svc y share=k ports=81; restart", "x=192.0.2.0@a; y=192.0.2.0@a"),
+    (
+        "§2.5 both families are shared",
+        "pool a 192.0.2.0/24 2001:db8::/64; svc x both share=k; svc y both share=k ports=81",
+        "x=192.0.2.0+2001:db8::@a; y=192.0.2.0+2001:db8::@a",
+    ),
+    (
+        "§2.5 a lower free address comes before a higher shared one",
+        "pool a 192.0.2.0/24; svc w; svc x share=k; del w; svc y share=k ports=81",
+        "x=192.0.2.1@a; y=192.0.2.0@a",
+    ),
+    (
+        "§2.5 a lower shared address comes before a higher free one",
+        "pool a 192.0.2.0/24; svc x share=k; svc w; svc y share=k ports=81",
+        "w=192.0.2.1@a; x=192.0.2.0@a; y=192.0.2.0@a",
+    ),
+    (
+        "§2.5 a full pool still has what is shared",
+        "pool a 192.0.2.0/32; svc x share=k; svc y share=k ports=81",
+        "x=192.0.2.0@a; y=192.0.2.0@a",
+    ),
+    (
+        "§2.5 a shared address is free when the last has gone",
+        "pool a 192.0.2.0/32; svc x share=k; svc y share=k ports=81; del x; svc z",
+        "y=192.0.2.0@a; z=; z! no available IPs",
+    ),
+    (
+        "§2.7 shared after a restart too",
+        "pool a 192.0.2.0/24; svc x share=k; svc y share=k ports=81; restart",
+        "x=192.0.2.0@a; y=192.0.2.0@a",
+    ),
 ];
 
 const CHANGES: &[Case] = &[
-    ("§2.5 a sole holder changes its key in place", "pool a 192.0.2.0/24; svc x share=k; svc x share=l", "x=192.0.2.0@a"),
-    ("§2.5 a sole holder changes its policy in place", "pool a 192.0.2.0/24; svc x share=k; svc x share=k local", "x=192.0.2.0@a"),
+    (
+        "§2.5 a sole holder changes its key in place",
+        "pool a 192.0.2.0/24; svc x share=k; svc x share=l",
+        "x=192.0.2.0@a",
+    ),
+    (
+        "§2.5 a sole holder changes its policy in place",
+        "pool a 192.0.2.0/24; svc x share=k; svc x share=k local",
+        "x=192.0.2.0@a",
+    ),
     (
         "§2.5 one of two changes its key: it goes",
         "pool a 192.0.2.0/24; svc x share=k; svc y share=k ports=81; svc y share=l ports=81",
@@ -71,7 +159,11 @@ const CHANGES: &[Case] = &[
         "pool a 192.0.2.0/24; svc x share=k; svc y share=k ports=81; svc y share=k ports=80,81",
         r#"x=192.0.2.0@a; y=192.0.2.1@a; y- port TCP/80 is already in use on "192.0.2.0" by ns/x"#,
     ),
-    ("§2.5 one of two takes a port that nobody has", "pool a 192.0.2.0/24; svc x share=k; svc y share=k ports=81; svc y share=k ports=81,82", "x=192.0.2.0@a; y=192.0.2.0@a"),
+    (
+        "§2.5 one of two takes a port that nobody has",
+        "pool a 192.0.2.0/24; svc x share=k; svc y share=k ports=81; svc y share=k ports=81,82",
+        "x=192.0.2.0@a; y=192.0.2.0@a",
+    ),
     (
         "§2.5 one of two turns to Local (MetalLB's own test, 1)",
         "pool a 192.0.2.0/32; svc x share=k sel=app:z; svc y share=k ports=81 sel=app:z; svc y share=k ports=81 local sel=app:z",
@@ -92,10 +184,26 @@ const CHANGES: &[Case] = &[
         "pool a 192.0.2.0/32; svc x share=k local sel=app:z; svc y share=k ports=81 local sel=app:z; svc x share=k local sel=foo:bar; svc y share=k ports=81 local sel=foo:bar",
         "x=192.0.2.0@a; y=192.0.2.0@a",
     ),
-    ("§2.5 who waits is helped when the holder gets a key", "pool a 192.0.2.0/32; svc x; svc y share=k ports=81; svc x share=k", "x=192.0.2.0@a; y=192.0.2.0@a"),
-    ("§2.5 ... when the holder gives up a port", "pool a 192.0.2.0/32; svc x share=k ports=80,81; svc y share=k ports=81; svc x share=k", "x=192.0.2.0@a; y=192.0.2.0@a"),
-    ("§2.5 ... when one of two holders goes", "pool a 192.0.2.0/32; svc x share=k; svc y share=k ports=81; svc z share=k; del x", "y=192.0.2.0@a; z=192.0.2.0@a"),
-    ("§2.5 ... on request too", "pool a 192.0.2.0/24; svc x ip=192.0.2.9; svc y ip=192.0.2.9 share=k ports=81; svc x ip=192.0.2.9 share=k", "x=192.0.2.9@a; y=192.0.2.9@a"),
+    (
+        "§2.5 who waits is helped when the holder gets a key",
+        "pool a 192.0.2.0/32; svc x; svc y share=k ports=81; svc x share=k",
+        "x=192.0.2.0@a; y=192.0.2.0@a",
+    ),
+    (
+        "§2.5 ... when the holder gives up a port",
+        "pool a 192.0.2.0/32; svc x share=k ports=80,81; svc y share=k ports=81; svc x share=k",
+        "x=192.0.2.0@a; y=192.0.2.0@a",
+    ),
+    (
+        "§2.5 ... when one of two holders goes",
+        "pool a 192.0.2.0/32; svc x share=k; svc y share=k ports=81; svc z share=k; del x",
+        "y=192.0.2.0@a; z=192.0.2.0@a",
+    ),
+    (
+        "§2.5 ... on request too",
+        "pool a 192.0.2.0/24; svc x ip=192.0.2.9; svc y ip=192.0.2.9 share=k ports=81; svc x ip=192.0.2.9 share=k",
+        "x=192.0.2.9@a; y=192.0.2.9@a",
+    ),
     (
         "§2.5 the terms changed while no controller ran: the older keeps the address",
         "pool a 192.0.2.0/24; class=z; restart; svc x born=2 share=k has=192.0.2.5 from=a; svc y born=1 share=l has=192.0.2.5 from=a ports=81; class=; restart",
@@ -104,10 +212,26 @@ const CHANGES: &[Case] = &[
 ];
 
 const CHAINS: &[Case] = &[
-    ("§2.5 three in a chain of ports", "pool a 192.0.2.0/24; svc x share=k ports=80,81; svc y share=k ports=81,82; svc z share=k ports=82,83", "x=192.0.2.0@a; y=192.0.2.1@a; z=192.0.2.0@a"),
-    ("§2.5 a freed address goes to two who can share it", "pool a 192.0.2.0/32; svc w; svc x share=k; svc y share=k ports=81; del w", "x=192.0.2.0@a; y=192.0.2.0@a"),
-    ("§2.5 ... and to no third who cannot", "pool a 192.0.2.0/32; svc w; svc x born=1 share=k; svc y born=2 share=k; svc z born=3 share=k ports=81; del w", "x=192.0.2.0@a; y=; z=192.0.2.0@a"),
-    ("§2.5 two that want each other's address and share neither", "pool a 192.0.2.0/31; svc x ip=192.0.2.0 share=k; svc y ip=192.0.2.1 share=l; svc x ip=192.0.2.1 share=k; svc y ip=192.0.2.0 share=l", "x=192.0.2.1@a; y=192.0.2.0@a"),
+    (
+        "§2.5 three in a chain of ports",
+        "pool a 192.0.2.0/24; svc x share=k ports=80,81; svc y share=k ports=81,82; svc z share=k ports=82,83",
+        "x=192.0.2.0@a; y=192.0.2.1@a; z=192.0.2.0@a",
+    ),
+    (
+        "§2.5 a freed address goes to two who can share it",
+        "pool a 192.0.2.0/32; svc w; svc x share=k; svc y share=k ports=81; del w",
+        "x=192.0.2.0@a; y=192.0.2.0@a",
+    ),
+    (
+        "§2.5 ... and to no third who cannot",
+        "pool a 192.0.2.0/32; svc w; svc x born=1 share=k; svc y born=2 share=k; svc z born=3 share=k ports=81; del w",
+        "x=192.0.2.0@a; y=; z=192.0.2.0@a",
+    ),
+    (
+        "§2.5 two that want each other's address and share neither",
+        "pool a 192.0.2.0/31; svc x ip=192.0.2.0 share=k; svc y ip=192.0.2.1 share=l; svc x ip=192.0.2.1 share=k; svc y ip=192.0.2.0 share=l",
+        "x=192.0.2.1@a; y=192.0.2.0@a",
+    ),
     (
         "§2.5 a cycle of three",
         "pool a 192.0.2.0/29; svc x ip=192.0.2.0; svc y ip=192.0.2.1; svc z ip=192.0.2.2; svc x ip=192.0.2.1; svc y ip=192.0.2.2; svc z ip=192.0.2.0",

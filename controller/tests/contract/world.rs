@@ -171,12 +171,14 @@ impl World {
             let lost = format!(
                 "current IP for \"{key}\" not allowed by config, will attempt for new IP assignment: "
             );
-            self.said.push(match (saying.reason, message.strip_prefix(&failed), message.strip_prefix(&lost)) {
-                (AllocReason::IpAllocated, ..) if !message.contains("additional") => continue,
-                (AllocReason::AllocationFailed, Some(why), _) => format!("{short}! {why}"),
-                (AllocReason::ClearAssignment, _, Some(why)) => format!("{short}- {why}"),
-                (reason, ..) => format!("{short} {reason}: {message}"),
-            });
+            self.said.push(
+                match (saying.reason, message.strip_prefix(&failed), message.strip_prefix(&lost)) {
+                    (AllocReason::IpAllocated, ..) if !message.contains("additional") => continue,
+                    (AllocReason::AllocationFailed, Some(why), _) => format!("{short}! {why}"),
+                    (AllocReason::ClearAssignment, _, Some(why)) => format!("{short}- {why}"),
+                    (reason, ..) => format!("{short} {reason}: {message}"),
+                },
+            );
         }
     }
 
