@@ -8,10 +8,9 @@
 //! would be a broadcast on a stranger's behalf (RFC 1812 §3.3.2).
 
 use bytemuck::{Pod, Zeroable};
-use clarion_abi::{KeyV4, Outcome};
+use clarion_abi::{Filter, KeyV4, Outcome};
 
-use crate::frame::{Frame, Standing, Tables, is_station, reaches, standing};
-use crate::link::Ethernet;
+use crate::frame::{Ethernet, Frame, Standing, Tables, claim, is_station, reaches, standing};
 
 /// An ARP packet for IPv4 over Ethernet.
 #[repr(C)]
@@ -36,21 +35,21 @@ const FORMAT: u64 = u64::from_ne_bytes([0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0
 pub(crate) fn handle<F: Frame, T: Tables, const AT: usize>(frame: &mut F, tables: &T, vlan: u16) -> Outcome {
     let Some(arp) = frame.view::<Arp>(AT) else { return Outcome::ArpMalformed };
     let head = u64::from_ne_bytes(arp.head);
+    let filter = tables.filter();
+    // Requests are most of what there is: one comparison, and one test of both bits.
+    if head == u64::from_ne_bytes(REQUEST) {
+        return match filter {
+            Some(filter) if !filter.has_either_v4(arp.sender, arp.target) => Outcome::ArpOther,
+            _ => managed::<F, T, AT>(frame, tables, vlan, filter, true),
+        };
+    }
     if (head ^ u64::from_ne_bytes(REQUEST)) & FORMAT != 0 {
         return Outcome::ArpMalformed;
     }
-    let is_request = head == u64::from_ne_bytes(REQUEST);
-    let (claims, asks) = match tables.filter() {
-        Some(filter) => (
-            filter.has_v4(u32::from_ne_bytes(arp.sender)),
-            is_request & filter.has_v4(u32::from_ne_bytes(arp.target)),
-        ),
-        None => (true, is_request),
-    };
-    if claims | asks {
-        return managed::<F, T, AT>(frame, tables, vlan, claims, is_request);
+    match filter {
+        Some(filter) if !filter.has_v4(arp.sender) => Outcome::ArpNoRequest,
+        _ => managed::<F, T, AT>(frame, tables, vlan, filter, false),
     }
-    if is_request { Outcome::ArpOther } else { Outcome::ArpNoRequest }
 }
 
 /// The rare part: sender or target may be managed here.
@@ -59,7 +58,7 @@ fn managed<F: Frame, T: Tables, const AT: usize>(
     frame: &mut F,
     tables: &T,
     vlan: u16,
-    claims: bool,
+    filter: Option<&Filter>,
     is_request: bool,
 ) -> Outcome {
     let (Some(ethernet), Some(arp)) = (frame.view::<Ethernet>(0), frame.view::<Arp>(AT)) else {
@@ -71,7 +70,11 @@ fn managed<F: Frame, T: Tables, const AT: usize>(
     let destination = ethernet.destination;
     let (sender_mac, sender, target) =
         (arp.sender_mac, u32::from_ne_bytes(arp.sender), u32::from_ne_bytes(arp.target));
-    if claims && let Some(outcome) = claim(tables, vlan, sender, sender_mac) {
+    let claims = filter.is_none_or(|filter| filter.has_v4(arp.sender));
+    if claims
+        && let Some(slot) = tables.v4(&key(tables, vlan, sender))
+        && let Some(outcome) = claim(tables, &slot, sender_mac, Outcome::ArpConflict)
+    {
         return outcome;
     }
     // Who announces (sender is target, RFC 5227 §3) asks nothing, and must be
@@ -79,8 +82,7 @@ fn managed<F: Frame, T: Tables, const AT: usize>(
     if !is_request || sender == target {
         return Outcome::ArpNoRequest;
     }
-    let key = KeyV4 { ifindex: tables.ifindex(), address: target, vlan, pad: 0 };
-    let Some(slot) = tables.v4(&key) else { return Outcome::ArpOther };
+    let Some(slot) = tables.v4(&key(tables, vlan, target)) else { return Outcome::ArpOther };
     match standing(tables, &slot) {
         Standing::Stale => return Outcome::Stale,
         Standing::Silence => return Outcome::ArpSilenced,
@@ -103,25 +105,9 @@ fn managed<F: Frame, T: Tables, const AT: usize>(
     if sender == 0 { Outcome::ArpProbeAnswered } else { Outcome::ArpAnswered }
 }
 
-/// Whether the sender claims an answered address from a foreign MAC (RFC 5227
-/// §2.4). Such a frame gets no answer, whatever it asks: that would go to our own
-/// address at somebody else's MAC.
 #[inline(always)]
-fn claim<T: Tables>(tables: &T, vlan: u16, sender: u32, mac: [u8; 6]) -> Option<Outcome> {
-    let key = KeyV4 { ifindex: tables.ifindex(), address: sender, vlan, pad: 0 };
-    let slot = tables.v4(&key)?;
-    if slot.mac == mac {
-        return None;
-    }
-    match standing(tables, &slot) {
-        Standing::Answer => {
-            tables.conflict(slot.counter, mac, tables.now());
-            Some(Outcome::ArpConflict)
-        }
-        Standing::Stale => Some(Outcome::Stale),
-        // The claim is the owner's, or the successor's.
-        Standing::Silence | Standing::Fenced => None,
-    }
+fn key<T: Tables>(tables: &T, vlan: u16, address: u32) -> KeyV4 {
+    KeyV4 { ifindex: tables.ifindex(), address, vlan, pad: 0 }
 }
 
 /// Turns the request into the answer; what follows it stays as padding.

@@ -1,7 +1,17 @@
-//! What the protocol code sees of the world: a frame, and the tables.
+//! What the protocol code sees of the world, a frame and the tables, and the rules
+//! that hold for every protocol.
 
-use bytemuck::Pod;
-use clarion_abi::{Control, Filter, KeyV4, KeyV6, STATE_ANSWER, STATE_SILENCE, Slot};
+use bytemuck::{Pod, Zeroable};
+use clarion_abi::{Control, Filter, KeyV4, KeyV6, Outcome, STATE_ANSWER, STATE_SILENCE, Slot};
+
+/// An Ethernet header without tags.
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+pub(crate) struct Ethernet {
+    pub(crate) destination: [u8; 6],
+    pub(crate) source: [u8; 6],
+    pub(crate) ether_type: [u8; 2],
+}
 
 /// A frame, from its Ethernet header to its end. Views are structures of byte
 /// arrays: nothing in a packet is aligned.
@@ -70,6 +80,26 @@ pub(crate) fn standing<T: Tables>(tables: &T, slot: &Slot) -> Standing {
         STATE_SILENCE => Standing::Silence,
         // No agent of this ABI writes another state; leave the frame alone.
         _ => Standing::Stale,
+    }
+}
+
+/// Judges a frame whose sender says that it has an address of the maps: an answered
+/// one that another station claims is a conflict (RFC 5227 §2.4). Such a frame gets
+/// no answer, whatever it asks: that would go to our own address at somebody
+/// else's MAC. `None`: nothing of ours is taken.
+#[inline(always)]
+pub(crate) fn claim<T: Tables>(tables: &T, slot: &Slot, mac: [u8; 6], conflict: Outcome) -> Option<Outcome> {
+    if slot.mac == mac {
+        return None;
+    }
+    match standing(tables, slot) {
+        Standing::Answer => {
+            tables.conflict(slot.counter, mac, tables.now());
+            Some(conflict)
+        }
+        Standing::Stale => Some(Outcome::Stale),
+        // The claim is the owner's, or the successor's.
+        Standing::Silence | Standing::Fenced => None,
     }
 }
 

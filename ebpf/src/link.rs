@@ -2,22 +2,14 @@
 //!
 //! One tag, 802.1Q or 802.1ad, is read; its id is part of an address's key. A
 //! frame with two tags passes: a key has one id, and a provider's double-tagged
-//! frames do not end at a node. The tag's priority stays in the answer.
+//! frames do not end at a node. What would be asked there is counted, so that who
+//! wonders why nobody answers finds it. The tag's priority stays in the answer.
 
 use bytemuck::{Pod, Zeroable};
 use clarion_abi::Outcome;
 
-use crate::frame::{Frame, Tables};
+use crate::frame::{Ethernet, Frame, Tables};
 use crate::{arp, ndp};
-
-/// An Ethernet header without tags.
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-pub(crate) struct Ethernet {
-    pub(crate) destination: [u8; 6],
-    pub(crate) source: [u8; 6],
-    pub(crate) ether_type: [u8; 2],
-}
 
 /// What follows an Ethernet type that announces a tag.
 #[repr(C)]
@@ -27,9 +19,10 @@ struct Tag {
     ether_type: [u8; 2],
 }
 
-/// Length of the header without and with a tag: where the payload begins.
+/// Length of the header without a tag, with one, with two: where the payload begins.
 const UNTAGGED: usize = 14;
 const TAGGED: usize = 18;
+const STACKED: usize = 22;
 
 const ARP: u16 = 0x0806_u16.to_be();
 const IPV6: u16 = 0x86dd_u16.to_be();
@@ -62,6 +55,17 @@ fn tagged<F: Frame, T: Tables>(frame: &mut F, tables: &T) -> Option<Outcome> {
     match u16::from_ne_bytes(tag.ether_type) {
         ARP => Some(arp::handle::<_, _, TAGGED>(frame, tables, vlan)),
         IPV6 => ndp::handle::<_, _, TAGGED>(frame, tables, vlan),
+        VLAN | PROVIDER_VLAN => stacked(frame),
         _ => None,
     }
+}
+
+#[inline(always)]
+fn stacked<F: Frame>(frame: &F) -> Option<Outcome> {
+    let concerns = match u16::from_ne_bytes(frame.view::<Tag>(TAGGED)?.ether_type) {
+        ARP => true,
+        IPV6 => ndp::kind::<F, STACKED>(frame).is_some(),
+        _ => false,
+    };
+    concerns.then_some(Outcome::VlanStacked)
 }

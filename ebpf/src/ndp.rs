@@ -6,10 +6,9 @@
 //! sends such solicitations, and fragmented ones must be ignored (RFC 6980 §5).
 
 use bytemuck::{Pod, Zeroable};
-use clarion_abi::{KeyV6, MAX_OPTION_UNITS, Outcome, Slot, octets, words};
+use clarion_abi::{Filter, KeyV6, MAX_OPTION_UNITS, Outcome, Slot, words};
 
-use crate::frame::{Frame, Standing, Tables, is_station, reaches, standing};
-use crate::link::Ethernet;
+use crate::frame::{Ethernet, Frame, Standing, Tables, claim, is_station, reaches, standing};
 
 #[repr(C)]
 #[derive(Clone, Copy, Pod, Zeroable)]
@@ -19,8 +18,8 @@ struct Ipv6 {
     payload: [u8; 2],
     next: u8,
     hops: u8,
-    source: [u8; 16],
-    destination: [u8; 16],
+    source: Address,
+    destination: Address,
 }
 
 /// Solicitation and advertisement have one layout (§4.3, §4.4).
@@ -31,7 +30,7 @@ struct Message {
     code: u8,
     checksum: [u8; 2],
     flags: [u8; 4],
-    target: [u8; 16],
+    target: Address,
 }
 
 #[repr(C)]
@@ -51,6 +50,22 @@ struct Answer {
     option: LinkLayerOption,
 }
 
+/// An address in words: it is compared and copied whole, never by bytes.
+type Words = [u64; 2];
+
+/// An address in a packet. Read as bytes that are joined to words it would cost the
+/// compiler's dozen of shifts instead of two loads.
+#[repr(C, packed)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+struct Address(Words);
+
+impl Address {
+    #[inline(always)]
+    fn words(self) -> Words {
+        self.0
+    }
+}
+
 const ICMPV6: u8 = 58;
 const SOLICITATION: u8 = 135;
 const ADVERTISEMENT: u8 = 136;
@@ -64,8 +79,6 @@ const MESSAGE: usize = 24;
 const ANSWER_LENGTH: u16 = 32;
 const ANSWER: usize = ANSWER_LENGTH as usize;
 const _: () = assert!(ANSWER == MESSAGE + size_of::<LinkLayerOption>());
-/// An address in words: it is compared and copied whole, never by bytes.
-type Words = [u64; 2];
 
 const UNSPECIFIED: Words = [0; 2];
 const ALL_NODES: Words = words([0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]);
@@ -86,6 +99,17 @@ fn is_solicited_node(address: Words) -> bool {
     address[0] == SOLICITED_NODE[0] && address[1] & SOLICITED_NODE_MASK == SOLICITED_NODE[1]
 }
 
+/// Which message of neighbour discovery the IPv6 packet at offset `AT` is; `None`:
+/// another packet.
+#[inline(always)]
+pub(crate) fn kind<F: Frame, const AT: usize>(frame: &F) -> Option<u8> {
+    if frame.view::<Ipv6>(AT)?.next != ICMPV6 {
+        return None;
+    }
+    let kind = frame.view::<[u8; 1]>(AT + HEADER)?[0];
+    (kind == SOLICITATION || kind == ADVERTISEMENT).then_some(kind)
+}
+
 /// Handles the IPv6 packet at offset `AT`, received on a VLAN (0 = none).
 /// `None`: no neighbour discovery.
 #[inline(always)]
@@ -98,22 +122,20 @@ pub(crate) fn handle<F: Frame, T: Tables, const AT: usize>(
     if ip.next != ICMPV6 {
         return None;
     }
-    let kind = frame.view::<[u8; 1]>(AT + HEADER)?[0];
-    if kind != SOLICITATION && kind != ADVERTISEMENT {
-        return None;
-    }
-    let Some(message) = frame.view::<Message>(AT + HEADER) else { return Some(Outcome::NdpMalformed) };
-    let solicits = kind == SOLICITATION;
-    let (claims, asks) = match tables.filter() {
-        Some(filter) => (solicits && filter.has_v6(words(ip.source)), filter.has_v6(words(message.target))),
-        None => (solicits, true),
+    // The whole message at once: one comparison with the frame's end for nearly all.
+    let Some(message) = frame.view::<Message>(AT + HEADER) else {
+        return kind::<F, AT>(frame).map(|_| Outcome::NdpMalformed);
     };
-    Some(match (claims || asks, solicits) {
-        (false, true) => Outcome::NdpOther,
-        (false, false) => Outcome::NdpAdvertisement,
-        (true, true) => solicitation::<F, T, AT>(frame, tables, vlan, claims),
-        (true, false) => advertisement::<F, T, AT>(frame, tables, vlan),
-    })
+    let target = message.target.words();
+    match (message.kind, tables.filter()) {
+        (SOLICITATION, Some(filter)) if !filter.has_either_v6(ip.source.words(), target) => {
+            Some(Outcome::NdpOther)
+        }
+        (SOLICITATION, filter) => Some(solicitation::<F, T, AT>(frame, tables, vlan, filter)),
+        (ADVERTISEMENT, Some(filter)) if !filter.has_v6(target) => Some(Outcome::NdpAdvertisement),
+        (ADVERTISEMENT, _) => Some(advertisement::<F, T, AT>(frame, tables, vlan)),
+        _ => None,
+    }
 }
 
 /// What the answer needs of a valid message.
@@ -152,7 +174,7 @@ fn check<F: Frame, const AT: usize>(frame: &F, wanted_option: u8) -> Result<Chec
     let message = frame.view::<Message>(AT + HEADER).ok_or(Refusal::Malformed)?;
     let announced = u16::from_be_bytes(ip.payload);
     let length = usize::from(announced);
-    let (source, destination, target) = (words(ip.source), words(ip.destination), words(message.target));
+    let (source, destination, target) = (ip.source.words(), ip.destination.words(), message.target.words());
     if ip.first[0] >> 4 != 6
         || ip.hops != 255
         || message.code != 0
@@ -227,7 +249,7 @@ fn solicitation<F: Frame, T: Tables, const AT: usize>(
     frame: &mut F,
     tables: &T,
     vlan: u16,
-    claims: bool,
+    filter: Option<&Filter>,
 ) -> Outcome {
     let checked = match check::<F, AT>(frame, SOURCE_LINK_LAYER) {
         Ok(checked) => checked,
@@ -238,7 +260,11 @@ fn solicitation<F: Frame, T: Tables, const AT: usize>(
     if detects && (!is_solicited_node(checked.destination) || checked.option != [0; 6]) {
         return Outcome::NdpMalformed;
     }
-    if claims && let Some(outcome) = claim(tables, vlan, checked.source, checked.station()) {
+    let claims = filter.is_none_or(|filter| filter.has_v6(checked.source));
+    if claims
+        && let Some(slot) = lookup(tables, vlan, checked.source)
+        && let Some(outcome) = claim(tables, &slot, checked.station(), Outcome::NdpConflict)
+    {
         return outcome;
     }
     let Some(slot) = lookup(tables, vlan, checked.target) else { return Outcome::NdpOther };
@@ -271,29 +297,14 @@ fn advertisement<F: Frame, T: Tables, const AT: usize>(frame: &mut F, tables: &T
     if is_group(checked.destination) && flags & SOLICITED != 0 {
         return Outcome::NdpMalformed;
     }
-    claim(tables, vlan, checked.target, checked.station()).unwrap_or(Outcome::NdpAdvertisement)
+    lookup(tables, vlan, checked.target)
+        .and_then(|slot| claim(tables, &slot, checked.station(), Outcome::NdpConflict))
+        .unwrap_or(Outcome::NdpAdvertisement)
 }
 
 #[inline(always)]
 fn lookup<T: Tables>(tables: &T, vlan: u16, address: Words) -> Option<Slot> {
     tables.v6(&KeyV6 { ifindex: tables.ifindex(), vlan, pad: 0, address })
-}
-
-/// Whether `mac` claims an answered address that is not its own.
-#[inline(always)]
-fn claim<T: Tables>(tables: &T, vlan: u16, address: Words, mac: [u8; 6]) -> Option<Outcome> {
-    let slot = lookup(tables, vlan, address)?;
-    if slot.mac == mac {
-        return None;
-    }
-    match standing(tables, &slot) {
-        Standing::Answer => {
-            tables.conflict(slot.counter, mac, tables.now());
-            Some(Outcome::NdpConflict)
-        }
-        Standing::Stale => Some(Outcome::Stale),
-        Standing::Silence | Standing::Fenced => None,
-    }
 }
 
 /// Turns the solicitation into the advertisement (§7.2.4). Who detects duplicates
@@ -314,7 +325,7 @@ fn write<F: Frame, const AT: usize>(frame: &mut F, asked: &Checked, slot: &Slot,
         code: 0,
         checksum: [0; 2],
         flags: [flags, 0, 0, 0],
-        target: octets(asked.target),
+        target: Address(asked.target),
     };
     let option = LinkLayerOption { kind: TARGET_LINK_LAYER, units: 1, mac: slot.mac };
     let mut sum = Sum::default();
@@ -333,8 +344,8 @@ fn write<F: Frame, const AT: usize>(frame: &mut F, asked: &Checked, slot: &Slot,
             payload: ANSWER_LENGTH.to_be_bytes(),
             next: ICMPV6,
             hops: 255,
-            source: octets(asked.target),
-            destination: octets(to),
+            source: Address(asked.target),
+            destination: Address(to),
         },
         message,
         option,
@@ -374,7 +385,7 @@ impl Sum {
         let [low, high] = message.checksum;
         self.word([message.kind, message.code, low, high]);
         self.word(message.flags);
-        self.add(words(message.target));
+        self.add(message.target.words());
     }
 
     #[inline(always)]

@@ -20,7 +20,7 @@ pub use outcome::{OUTCOMES, Outcome, Verdict};
 pub use types::{Clock, Conflict, Control, KeyV4, KeyV6, STATE_ANSWER, STATE_SILENCE, Slot, octets, words};
 
 /// Version of everything in this crate; names the directory of the pins.
-pub const ABI_VERSION: u32 = 1;
+pub const ABI_VERSION: u32 = 2;
 
 /// Most addresses of one family (counted once for each interface and VLAN) that
 /// the maps hold. Maps allocate as they fill, so room that is not used costs

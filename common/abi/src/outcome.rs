@@ -88,6 +88,9 @@ outcomes! {
     Stale = "stale", Pass;
     /// About an address whose deadline to answer is over.
     Fenced = "fenced", Drop;
+    /// ARP, a solicitation or an advertisement behind two VLAN tags (802.1ad):
+    /// no address is served there.
+    VlanStacked = "vlan_stacked", Pass;
 }
 
 #[cfg(test)]

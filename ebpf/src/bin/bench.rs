@@ -8,6 +8,10 @@
 #![cfg_attr(target_arch = "bpf", no_std, no_main)]
 
 #[cfg(target_arch = "bpf")]
+#[path = "../object.rs"]
+mod object;
+
+#[cfg(target_arch = "bpf")]
 mod programs {
     use aya_ebpf::bindings::xdp_action::{XDP_ABORTED, XDP_PASS};
     use aya_ebpf::macros::{map, xdp};
@@ -67,15 +71,6 @@ mod programs {
     #[xdp(frags)]
     fn bench_empty(_: XdpContext) -> u32 {
         XDP_PASS
-    }
-
-    #[unsafe(link_section = "license")]
-    #[unsafe(no_mangle)]
-    static LICENSE: [u8; 11] = *b"Apache-2.0\0";
-
-    #[panic_handler]
-    fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
-        loop {}
     }
 }
 

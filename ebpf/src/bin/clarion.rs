@@ -6,6 +6,10 @@
 #![cfg_attr(target_arch = "bpf", no_std, no_main)]
 
 #[cfg(target_arch = "bpf")]
+#[path = "../object.rs"]
+mod object;
+
+#[cfg(target_arch = "bpf")]
 mod programs {
     use aya_ebpf::macros::xdp;
     use aya_ebpf::programs::XdpContext;
@@ -19,11 +23,6 @@ mod programs {
     fn clarion(context: XdpContext) -> u32 {
         clarion_ebpf::kernel::run(context.ctx)
     }
-
-    // No helper that is used is for GPL programs only.
-    #[unsafe(link_section = "license")]
-    #[unsafe(no_mangle)]
-    static LICENSE: [u8; 11] = *b"Apache-2.0\0";
 }
 
 #[cfg(not(target_arch = "bpf"))]
