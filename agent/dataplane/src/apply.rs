@@ -1,6 +1,7 @@
 //! Carrying a plan out, in an order that leaves nothing unanswered meanwhile.
 
 use std::collections::BTreeSet;
+use std::io;
 
 use clarion_abi::{MAX_ADDRESSES, SHARED_COUNTER};
 
@@ -8,6 +9,7 @@ use crate::Dataplane;
 use crate::attach;
 use crate::error::ItemError;
 use crate::model::{AddressKey, Entry};
+use crate::pins;
 use crate::plan::Plan;
 use crate::report::{Action, Report};
 use crate::tables;
@@ -26,6 +28,7 @@ pub(crate) fn apply(dataplane: &mut Dataplane, plan: &Plan) -> Report {
         report.push(Action::Set(*key, *entry), set(dataplane, key, *entry));
     }
     apply_interfaces(dataplane, plan, &mut report);
+    apply_pins(dataplane, plan, &mut report);
     for key in &plan.remove {
         report.push(Action::Remove(*key), remove(dataplane, key));
     }
@@ -36,33 +39,45 @@ pub(crate) fn apply(dataplane: &mut Dataplane, plan: &Plan) -> Report {
     report
 }
 
-fn apply_interfaces(dataplane: &Dataplane, plan: &Plan, report: &mut Report) {
-    if plan.attach.is_empty() && plan.detach.is_empty() && plan.forget.is_empty() {
-        return;
-    }
-    // Without the list nothing is known to be there: attaching then says what is.
-    let links = dataplane.pins.links().unwrap_or_else(|error| {
-        tracing::warn!(%error, "pinned links not listed");
-        Vec::new()
-    });
+fn apply_interfaces(dataplane: &mut Dataplane, plan: &Plan, report: &mut Report) {
+    let Dataplane { options, pins, loaded, links, .. } = dataplane;
     for ifindex in &plan.attach {
-        let mode = dataplane.options.mode;
-        let attached = attach::attach(&dataplane.pins, &links, dataplane.loaded.program(), *ifindex, mode);
+        let attached = attach::attach(pins, links, loaded.program(), *ifindex, options.mode);
         let mode = attached.as_ref().ok().copied();
         report.push(Action::Attach(*ifindex, mode), attached.map(drop));
     }
     for ifindex in &plan.detach {
-        report.push(Action::Detach(*ifindex), attach::detach(&links, *ifindex));
+        report.push(Action::Detach(*ifindex), attach::detach(links, *ifindex));
     }
-    if !plan.forget.is_empty() {
-        // Read anew: attaching may have used the file name of a dead link.
-        let links = dataplane.pins.links().unwrap_or_default();
-        for ifindex in &plan.forget {
-            report.push(Action::Forget(*ifindex), attach::forget(&links, *ifindex));
-        }
+    for ifindex in &plan.forget {
+        report.push(Action::Forget(*ifindex), attach::forget(links, *ifindex));
     }
-    if let Err(error) = dataplane.pins.remove_spent_versions() {
-        tracing::warn!(%error, "pins of another version not removed");
+    let changed = !(plan.attach.is_empty() && plan.detach.is_empty() && plan.forget.is_empty());
+    if changed && let Err(error) = pins.remove_spent_versions() {
+        tracing::warn!(error = &error as &dyn std::error::Error, "pins of another version not removed");
+    }
+}
+
+/// Pins what is not: what this plan attached, and what somebody removed or replaced.
+fn apply_pins(dataplane: &Dataplane, plan: &Plan, report: &mut Report) {
+    if plan.pin.is_empty() && plan.attach.is_empty() {
+        return;
+    }
+    let unpinned = dataplane.unpinned();
+    let removed = unpinned.keys().filter(|path| plan.pin.contains(*path)).count();
+    if removed > 0 {
+        tracing::warn!(
+            pins = removed,
+            directory = %dataplane.pins.dir().display(),
+            "pins were removed or replaced by somebody else, putting them back; the kernel went on answering"
+        );
+    }
+    for (path, object) in unpinned {
+        // The directory may be gone as well, and the file system with it.
+        let prepared = dataplane.pins.prepare().map_err(io::Error::other);
+        let pinned = prepared.and_then(|()| pins::pin_over(object, &path));
+        let result = pinned.map_err(|source| ItemError::Pin { path: path.clone(), source });
+        report.push(Action::Pin(path), result);
     }
 }
 

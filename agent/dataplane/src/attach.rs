@@ -5,14 +5,15 @@
 //! (`BPF_LINK_UPDATE`), which no frame notices.
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::BorrowedFd;
 use std::path::Path;
 
 use nix::net::if_::if_indextoname;
 
 use crate::error::ItemError;
+use crate::links::{Link, LinkState, Links};
 use crate::model::{AttachMode, AttachedMode};
-use crate::pins::{self, LinkPin, Pins};
+use crate::pins::Pins;
 use crate::sys;
 
 impl AttachMode {
@@ -32,44 +33,50 @@ impl AttachMode {
 }
 
 /// Makes the program run on an interface, whatever is there of ours: nothing, a
-/// link with an older program, or a link of another ABI version.
+/// link with an older program, or a link of another ABI version. A new link is held
+/// and not pinned yet: whoever pins does so for what was lost as well.
 pub(crate) fn attach(
     pins: &Pins,
-    existing: &[LinkPin],
+    links: &mut Links,
     program: BorrowedFd<'_>,
     ifindex: u32,
     mode: AttachMode,
 ) -> Result<AttachedMode, ItemError> {
     let mut kept = None;
-    for pin in existing.iter().filter(|pin| pin.ifindex == ifindex) {
-        if pin.program.is_some() && mode.admits(pin.mode) && kept.is_none() {
-            kept = Some(pin);
+    for state in of(links, ifindex)? {
+        if state.program.is_some() && mode.admits(state.mode) && kept.is_none() {
+            kept = Some(state);
         } else {
             // Of an earlier interface of this index, or in a mode no longer wanted.
-            remove(&pin.path)?;
+            remove(links, &state.path)?;
         }
     }
     match kept {
-        Some(pin) => replace(pins, pin, program).map(|()| pin.mode),
-        None => attach_anew(pins, program, ifindex, mode),
+        Some(state) => replace(pins, links, &state, program).map(|()| state.mode),
+        None => attach_anew(pins, links, program, ifindex, mode),
     }
 }
 
-/// Lets a pinned link run the program, and moves its pin here from another version.
-fn replace(pins: &Pins, pin: &LinkPin, program: BorrowedFd<'_>) -> Result<(), ItemError> {
-    let ifindex = pin.ifindex;
-    let link = sys::open_pin(&pin.path).map_err(file("open", &pin.path))?;
-    sys::update(&link, program).map_err(|source| ItemError::Replace { ifindex, source })?;
-    if !pin.ours {
-        let path = pins.link(ifindex, pin.mode);
-        sys::pin(link.as_fd(), &path).map_err(file("pin", &path))?;
-        std::fs::remove_file(&pin.path).map_err(file("remove", &pin.path))?;
+/// Lets a link run the program, and moves its pin here from another version.
+fn replace(
+    pins: &Pins,
+    links: &mut Links,
+    state: &LinkState,
+    program: BorrowedFd<'_>,
+) -> Result<(), ItemError> {
+    let ifindex = state.ifindex;
+    if let Some(link) = links.get(&state.path) {
+        sys::update(&link.fd, program).map_err(|source| ItemError::Replace { ifindex, source })?;
     }
-    Ok(())
+    if state.ours {
+        return Ok(());
+    }
+    links.take_over(pins, &state.path).map_err(file("move", &state.path))
 }
 
 fn attach_anew(
     pins: &Pins,
+    links: &mut Links,
     program: BorrowedFd<'_>,
     ifindex: u32,
     mode: AttachMode,
@@ -81,9 +88,9 @@ fn attach_anew(
             AttachedMode::Generic => sys::GENERIC,
         };
         match sys::attach(program, ifindex, flags) {
-            Ok(link) => {
-                let path = pins.link(ifindex, *candidate);
-                sys::pin(link.as_fd(), &path).map_err(file("pin", &path))?;
+            Ok(fd) => {
+                let link = Link { fd, ifindex, mode: *candidate, ours: true };
+                links.insert(pins.link(ifindex, *candidate), link);
                 return Ok(*candidate);
             }
             Err(source) => {
@@ -117,21 +124,25 @@ fn exists(ifindex: u32) -> bool {
     if_indextoname(ifindex).is_ok_and(|name| !name.is_empty())
 }
 
-/// Detaches an interface: every pinned link that was made for it.
-pub(crate) fn detach(existing: &[LinkPin], ifindex: u32) -> Result<(), ItemError> {
-    existing.iter().filter(|pin| pin.ifindex == ifindex).try_for_each(|pin| remove(&pin.path))
+/// Detaches an interface: every link that was made for it.
+pub(crate) fn detach(links: &mut Links, ifindex: u32) -> Result<(), ItemError> {
+    of(links, ifindex)?.iter().try_for_each(|state| remove(links, &state.path))
 }
 
 /// Removes the pins of an interface that is gone.
-pub(crate) fn forget(existing: &[LinkPin], ifindex: u32) -> Result<(), ItemError> {
-    existing
-        .iter()
-        .filter(|pin| pin.ifindex == ifindex && pin.program.is_none())
-        .try_for_each(|pin| remove(&pin.path))
+pub(crate) fn forget(links: &mut Links, ifindex: u32) -> Result<(), ItemError> {
+    let gone = of(links, ifindex)?.into_iter().filter(|state| state.program.is_none());
+    gone.into_iter().try_for_each(|state| remove(links, &state.path))
 }
 
-fn remove(path: &Path) -> Result<(), ItemError> {
-    pins::remove_link(path).map_err(file("remove", path))
+/// The links that were made for an interface.
+fn of(links: &Links, ifindex: u32) -> Result<Vec<LinkState>, ItemError> {
+    let states = links.states().map_err(|source| ItemError::Links { ifindex, source })?;
+    Ok(states.into_iter().filter(|state| state.ifindex == ifindex).collect())
+}
+
+fn remove(links: &mut Links, path: &Path) -> Result<(), ItemError> {
+    links.remove(path).map_err(file("remove", path))
 }
 
 fn file(operation: &'static str, path: &Path) -> impl FnOnce(io::Error) -> ItemError {

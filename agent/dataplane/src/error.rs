@@ -47,6 +47,21 @@ pub enum Error {
         /// Name of the map or program.
         name: &'static str,
     },
+    /// The object is not one.
+    #[error("the XDP object cannot be read: it was damaged when the agent was built")]
+    Parse(#[source] Box<aya_obj::ParseError>),
+    /// A map of the object is not of this ABI's kind.
+    #[error(
+        "the XDP object's map {name} has {found}, not {wanted}: object and agent are of different builds; run `cargo xtask build`"
+    )]
+    Build {
+        /// The map.
+        name: &'static str,
+        /// Its type and sizes.
+        found: String,
+        /// The type and sizes of this ABI.
+        wanted: String,
+    },
     /// A pinned map is not of this ABI's kind.
     #[error(
         "the pinned map {path} has {found}, not {wanted}: something else wrote there; run `clarion-agent cleanup` on this node"
@@ -59,6 +74,9 @@ pub enum Error {
         /// The type and sizes of this ABI.
         wanted: String,
     },
+    /// What the program is attached to could not be read.
+    #[error("cannot read where the XDP program is attached")]
+    Links(#[source] io::Error),
     /// A map could not be read or written.
     #[error("cannot access the map {name}")]
     Map {
@@ -110,6 +128,24 @@ pub enum ItemError {
         /// What was tried.
         operation: &'static str,
         /// On what.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// What the program is attached to could not be read.
+    #[error("cannot read where the program of interface {ifindex} is attached")]
+    Links {
+        /// The interface's index.
+        ifindex: u32,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// An object could not be pinned.
+    #[error("cannot pin {path}: the kernel goes on, but not beyond the agent's end")]
+    Pin {
+        /// The pin.
         path: PathBuf,
         /// Why not.
         #[source]

@@ -3,7 +3,9 @@
 //! Everything here outlives the process. Maps, program and links are pinned below
 //! `<pin_dir>/v<ABI>`; an agent that starts opens them and the kernel goes on
 //! answering meanwhile. Nothing is deleted at opening: only [`Dataplane::apply`]
-//! deletes, by a plan that the caller made after its caches were synced.
+//! deletes, by a plan that the caller made after its caches were synced. The process
+//! holds everything that it pinned, too: pins that somebody removes are missed by
+//! the next `observe` and made again by its plan, and no frame notices.
 //!
 //! The loop is `observe` -> [`Plan::new`] -> `apply` -> [`Report`].
 //! Calls are short system calls; none waits for anything but the kernel. One
@@ -13,6 +15,8 @@ mod apply;
 mod attach;
 mod counter;
 mod error;
+mod leftover;
+mod links;
 mod model;
 mod object;
 pub mod pass;
@@ -23,21 +27,25 @@ mod sys;
 mod tables;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub use error::{Error, ItemError};
+pub use leftover::{Leftover, Remedy, leftovers};
 pub use model::{
     AddressKey, AttachMode, AttachedMode, Attachment, ConflictReport, Counters, Desired, Entry, Observed,
     Options,
 };
+pub use object::object;
 pub use plan::Plan;
 pub use report::{Action, Item, Report};
 
 use clarion_abi::{SHARED_COUNTER, Slot};
 use counter::CounterIndices;
+use links::{LinkState, Links};
 use object::Loaded;
-use pins::{LinkPin, Pins};
+use pins::Pins;
 
 /// The kernel's part of this node, opened.
 #[derive(Debug)]
@@ -45,6 +53,7 @@ pub struct Dataplane {
     options: Options,
     pins: Pins,
     loaded: Loaded,
+    links: Links,
     /// What the maps hold; this process is their only writer.
     slots: BTreeMap<AddressKey, Slot>,
     indices: CounterIndices,
@@ -65,9 +74,10 @@ impl Dataplane {
         let loaded = Loaded::open(&pins)?;
         let grace = nanoseconds(options.restart_grace);
         loaded.tables.update_control(|control| control.grace = grace)?;
+        let links = Links::new(pins.links()?);
         let slots = loaded.tables.slots()?;
         let indices = CounterIndices::new(slots.values().map(|slot| slot.counter));
-        Ok(Self { options, pins, loaded, slots, indices })
+        Ok(Self { options, pins, loaded, links, slots, indices })
     }
 
     /// Reads maps and links back from the kernel.
@@ -75,14 +85,15 @@ impl Dataplane {
     /// # Errors
     /// A map or pin could not be read.
     pub fn observe(&self) -> Result<Observed, Error> {
-        let links = self.pins.links()?;
+        let links = self.links.states().map_err(Error::Links)?;
         let slots = self.loaded.tables.slots()?;
         let interfaces = self.live(&links);
         let gone: BTreeSet<u32> =
-            links.iter().filter(|pin| pin.program.is_none()).map(|pin| pin.ifindex).collect();
+            links.iter().filter(|link| link.program.is_none()).map(|link| link.ifindex).collect();
+        let unpinned = self.unpinned().into_keys().collect();
         let filter_fits = self.loaded.tables.filter()? == tables::filter_of(slots.keys());
         let addresses = slots.iter().map(|(key, slot)| (*key, tables::entry(slot))).collect();
-        Ok(Observed { interfaces, gone, addresses, filter_fits })
+        Ok(Observed { interfaces, gone, unpinned, addresses, filter_fits })
     }
 
     /// Carries a plan out, item by item, and goes on after a failure.
@@ -124,7 +135,7 @@ impl Dataplane {
     /// # Errors
     /// The pins could not be read.
     pub fn attachments(&self) -> Result<BTreeMap<u32, AttachedMode>, Error> {
-        let links = self.pins.links()?;
+        let links = self.links.states().map_err(Error::Links)?;
         Ok(self.live(&links).into_iter().map(|(ifindex, attachment)| (ifindex, attachment.mode)).collect())
     }
 
@@ -137,11 +148,28 @@ impl Dataplane {
         Pins::new(pin_dir).remove_all()
     }
 
-    fn live(&self, links: &[LinkPin]) -> BTreeMap<u32, Attachment> {
-        let attachment = |pin: &LinkPin| {
-            let program = pin.program?;
-            let current = pin.ours && program == self.loaded.program_id && self.options.mode.admits(pin.mode);
-            Some((pin.ifindex, Attachment { mode: pin.mode, current }))
+    /// When an agent last gave a sign of life below a pin directory, by the boot
+    /// clock; `None` where no agent of this ABI ever did.
+    ///
+    /// # Errors
+    /// The pin is there and cannot be read.
+    pub fn heartbeat(pin_dir: &Path) -> Result<Option<Duration>, Error> {
+        tables::heartbeat(&Pins::new(pin_dir).map(clarion_abi::names::CONTROL))
+    }
+
+    /// Objects of this process that are not pinned where they should be.
+    fn unpinned(&self) -> BTreeMap<PathBuf, BorrowedFd<'_>> {
+        let links = self.links.ours().map(|(path, link)| (path.clone(), link.as_fd()));
+        let objects = self.loaded.pinned(&self.pins).chain(links);
+        objects.filter(|(path, object)| !pins::holds(path, *object)).collect()
+    }
+
+    fn live(&self, links: &[LinkState]) -> BTreeMap<u32, Attachment> {
+        let attachment = |link: &LinkState| {
+            let program = link.program?;
+            let current =
+                link.ours && program == self.loaded.program_id && self.options.mode.admits(link.mode);
+            Some((link.ifindex, Attachment { mode: link.mode, current }))
         };
         links.iter().filter_map(attachment).collect()
     }

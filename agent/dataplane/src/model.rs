@@ -128,6 +128,9 @@ pub struct Observed {
     pub interfaces: BTreeMap<u32, Attachment>,
     /// Attachments of interfaces that no longer exist: only their pins are left.
     pub gone: BTreeSet<u32>,
+    /// Pins of this process's objects that are missing, or hold another object: the
+    /// kernel goes on answering, but not beyond the process's end.
+    pub unpinned: BTreeSet<PathBuf>,
     /// Addresses in the maps.
     pub addresses: BTreeMap<AddressKey, Entry>,
     /// Whether the filter in front of the maps has exactly the bits of `addresses`.

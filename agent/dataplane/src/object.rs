@@ -5,11 +5,12 @@
 
 use std::io::ErrorKind;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use aya::maps::{MapInfo, MapType};
 use aya::programs::{ProgramError, ProgramInfo, Xdp};
 use aya::{Ebpf, EbpfLoader, include_bytes_aligned};
+use aya_obj::generated::bpf_map_type;
 use clarion_abi::{
     Clock, Conflict, Control, Filter, KeyV4, KeyV6, MAX_ADDRESSES, MAX_COUNTED, OUTCOMES, Slot, names,
 };
@@ -21,6 +22,12 @@ use crate::tables::Tables;
 
 static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("CLARION_BPF"), "/clarion.o"));
 
+/// The BPF object that this crate loads, for tests that read it.
+#[must_use]
+pub fn object() -> &'static [u8] {
+    OBJECT
+}
+
 /// The program in the kernel, and its maps.
 #[derive(Debug)]
 pub(crate) struct Loaded {
@@ -28,6 +35,8 @@ pub(crate) struct Loaded {
     /// Its id, by which links tell whose they are.
     pub(crate) program_id: u32,
     pub(crate) tables: Tables,
+    /// The maps once more, to pin them again.
+    maps: Vec<(&'static str, OwnedFd)>,
 }
 
 impl Loaded {
@@ -35,9 +44,16 @@ impl Loaded {
         self.program.as_fd()
     }
 
+    /// Program and maps, each with the path of its pin.
+    pub(crate) fn pinned(&self, pins: &Pins) -> impl Iterator<Item = (PathBuf, BorrowedFd<'_>)> {
+        let maps = self.maps.iter().map(|(name, map)| (pins.map(name), map.as_fd()));
+        std::iter::once((pins.program(), self.program())).chain(maps)
+    }
+
     /// Adopts the pinned maps, and the pinned program if it is the very same;
     /// pins what was not there.
     pub(crate) fn open(pins: &Pins) -> Result<Self, Error> {
+        check_object()?;
         for shape in shapes() {
             shape.check(&pins.map(shape.name))?;
         }
@@ -48,7 +64,13 @@ impl Loaded {
         let mut ebpf = loader.load(OBJECT).map_err(|error| Error::Object(Box::new(error)))?;
         let loaded = load_program(&mut ebpf)?;
         let (program, program_id) = adopt_or_pin(loaded, pins)?;
-        Ok(Self { program, program_id, tables: Tables::take(&mut ebpf)? })
+        let open = |shape: &Shape| {
+            let path = pins.map(shape.name);
+            let fd = sys::open_pin(&path);
+            fd.map(|fd| (shape.name, fd)).map_err(|source| Error::Pins { operation: "open", path, source })
+        };
+        let maps = shapes().iter().map(open).collect::<Result<_, _>>()?;
+        Ok(Self { program, program_id, tables: Tables::take(&mut ebpf)?, maps })
     }
 }
 
@@ -85,19 +107,41 @@ impl Shape {
         }
         let info = MapInfo::from_pin(path)
             .map_err(|source| Error::Map { name: self.name, source: Box::new(source) })?;
-        let describe = |kind: MapType, key: u32, value: u32, entries: u32| {
-            format!("type {kind:?}, key {key} B, value {value} B, {entries} entries")
-        };
         let kind = info.map_type().unwrap_or(MapType::Unspecified);
         let found = describe(kind, info.key_size(), info.value_size(), info.max_entries());
-        let number = |size: usize| u32::try_from(size).unwrap_or(u32::MAX);
-        let wanted = describe(self.kind, number(self.key), number(self.value), self.entries);
+        let wanted = self.wanted();
         if found == wanted {
             Ok(())
         } else {
             Err(Error::Mismatch { path: path.to_path_buf(), found, wanted })
         }
     }
+
+    fn wanted(&self) -> String {
+        let number = |size: usize| u32::try_from(size).unwrap_or(u32::MAX);
+        describe(self.kind, number(self.key), number(self.value), self.entries)
+    }
+}
+
+fn describe(kind: MapType, key: u32, value: u32, entries: u32) -> String {
+    format!("type {kind:?}, key {key} B, value {value} B, {entries} entries")
+}
+
+/// Compares the object's own maps with this crate's layouts, before any is made: an
+/// object of another build would leave maps behind that no agent can use.
+fn check_object() -> Result<(), Error> {
+    let object = aya_obj::Object::parse(OBJECT).map_err(|error| Error::Parse(Box::new(error)))?;
+    for shape in shapes() {
+        let map = object.maps.get(shape.name).ok_or(Error::Missing { name: shape.name })?;
+        let kind = bpf_map_type::try_from(map.map_type()).ok().and_then(|kind| MapType::try_from(kind).ok());
+        let kind = kind.unwrap_or(MapType::Unspecified);
+        let found = describe(kind, map.key_size(), map.value_size(), map.max_entries());
+        let wanted = shape.wanted();
+        if found != wanted {
+            return Err(Error::Build { name: shape.name, found, wanted });
+        }
+    }
+    Ok(())
 }
 
 /// Loads the program for fragmented frames, or the plain one on kernels before 5.18.

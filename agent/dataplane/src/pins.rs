@@ -4,14 +4,17 @@
 //! each interface, `link-<ifindex>-<mode>`. The kernel does not tell a link's
 //! mode, and it never changes, so the name keeps it.
 
+use std::collections::BTreeMap;
 use std::fs;
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 
 use clarion_abi::ABI_VERSION;
 use nix::sys::statfs::{FsType, statfs};
 
 use crate::error::Error;
+use crate::links::{Link, detach};
 use crate::model::AttachedMode;
 use crate::sys;
 
@@ -22,19 +25,6 @@ const BPF_FS: i64 = 0xcafe_4a11;
 #[derive(Debug, Clone)]
 pub(crate) struct Pins {
     root: PathBuf,
-}
-
-/// A pinned link.
-#[derive(Debug, Clone)]
-pub(crate) struct LinkPin {
-    pub(crate) path: PathBuf,
-    /// The interface that it was made for.
-    pub(crate) ifindex: u32,
-    pub(crate) mode: AttachedMode,
-    /// Whether it lies in this ABI's directory.
-    pub(crate) ours: bool,
-    /// Id of its program, `None` once the interface is gone.
-    pub(crate) program: Option<u32>,
 }
 
 fn failed(operation: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Error {
@@ -72,16 +62,29 @@ impl Pins {
         fs::create_dir_all(self.dir()).map_err(failed("create", &self.dir()))
     }
 
-    /// All pinned links, those of other ABI versions too.
-    pub(crate) fn links(&self) -> Result<Vec<LinkPin>, Error> {
-        let mut links = Vec::new();
+    /// All pinned links, those of other ABI versions too. What is no link of that
+    /// interface was put there by somebody else: it is left alone until a link of
+    /// ours needs the name.
+    pub(crate) fn links(&self) -> Result<BTreeMap<PathBuf, Link>, Error> {
+        let mut links = BTreeMap::new();
         for dir in self.versions()? {
             for path in list(&dir)? {
                 let Some((ifindex, mode)) = parse_link(&path) else { continue };
-                let link = sys::open_pin(&path).map_err(failed("open", &path))?;
-                let info = sys::link_info(&link).map_err(failed("read", &path))?;
-                let program = (info.ifindex != 0).then_some(info.program);
-                links.push(LinkPin { ours: dir == self.dir(), path, ifindex, mode, program });
+                let opened = sys::open_pin(&path).and_then(|fd| Ok((sys::link_info(&fd)?, fd)));
+                match opened {
+                    Ok((info, fd)) if [0, ifindex].contains(&info.ifindex) => {
+                        let ours = dir == self.dir();
+                        links.insert(path, Link { fd, ifindex, mode, ours });
+                    }
+                    Ok((info, _)) => {
+                        let path = path.display();
+                        tracing::warn!(%path, "the pin is of a link on interface {}, not {ifindex}", info.ifindex);
+                    }
+                    Err(error) if error.kind() == ErrorKind::InvalidData => {
+                        tracing::warn!(path = %path.display(), "the pin is not of an XDP link");
+                    }
+                    Err(error) => return Err(failed("open", &path)(error)),
+                }
             }
         }
         Ok(links)
@@ -106,7 +109,13 @@ impl Pins {
         for dir in self.versions()? {
             // Links first: without them nothing of the rest is used.
             for path in list(&dir)?.iter().filter(|path| parse_link(path).is_some()) {
-                remove_link(path).map_err(failed("detach", path))?;
+                // What is no link has nothing to detach.
+                if let Ok(link) = sys::open_pin(path)
+                    && sys::link_info(&link).is_ok()
+                {
+                    detach(&link, path);
+                }
+                unpin(path).map_err(failed("remove", path))?;
             }
             remove_dir(&dir)?;
         }
@@ -126,7 +135,36 @@ impl Pins {
                 name.strip_prefix('v').is_some_and(|number| number.parse::<u32>().is_ok())
             })
         };
-        Ok(list(&self.root)?.into_iter().filter(is_version).collect())
+        match list(&self.root) {
+            // Somebody removed it; it is made again with the next pin.
+            Err(Error::Pins { source, .. }) if source.kind() == ErrorKind::NotFound => Ok(Vec::new()),
+            listed => Ok(listed?.into_iter().filter(is_version).collect()),
+        }
+    }
+}
+
+/// Whether a path is a pin of this very object.
+pub(crate) fn holds(path: &Path, object: BorrowedFd<'_>) -> bool {
+    let pinned = sys::open_pin(path).and_then(|fd| sys::identity(fd.as_fd()));
+    matches!((pinned, sys::identity(object)), (Ok(pinned), Ok(wanted)) if pinned == wanted)
+}
+
+/// Pins an object, in the place of whatever has the name: the directory is ours.
+pub(crate) fn pin_over(object: BorrowedFd<'_>, path: &Path) -> io::Result<()> {
+    match sys::pin(object, path) {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+            unpin(path)?;
+            sys::pin(object, path)
+        }
+        result => result,
+    }
+}
+
+/// Removes a pin; one that is not there is fine.
+pub(crate) fn unpin(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
     }
 }
 
@@ -151,18 +189,8 @@ fn remove_dir(dir: &Path) -> Result<(), Error> {
     fs::remove_dir(dir).map_err(failed("remove", dir))
 }
 
-/// Detaches a pinned link and removes the pin.
-pub(crate) fn remove_link(path: &Path) -> std::io::Result<()> {
-    let link = sys::open_pin(path)?;
-    // An interface that is gone has taken the attachment with it; a kernel that
-    // cannot detach does so when the pin goes.
-    if let Err(error) = sys::detach(&link) {
-        tracing::debug!(path = %path.display(), %error, "link not detached before its pin is removed");
-    }
-    fs::remove_file(path)
-}
-
-fn parse_link(path: &Path) -> Option<(u32, AttachedMode)> {
+/// Interface and mode of a link's pin, by its name.
+pub(crate) fn parse_link(path: &Path) -> Option<(u32, AttachedMode)> {
     let (ifindex, mode) = path.file_name()?.to_str()?.strip_prefix("link-")?.split_once('-')?;
     let mode =
         [AttachedMode::Native, AttachedMode::Generic].into_iter().find(|known| known.name() == mode)?;

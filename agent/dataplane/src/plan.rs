@@ -1,6 +1,7 @@
 //! The difference between what is and what should be. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 
 use crate::model::{AddressKey, Desired, Entry, Observed};
 
@@ -16,6 +17,8 @@ pub struct Plan {
     pub detach: BTreeSet<u32>,
     /// Interfaces that are gone, of which pins are left.
     pub forget: BTreeSet<u32>,
+    /// Pins to make again, which somebody removed or replaced.
+    pub pin: BTreeSet<PathBuf>,
     /// Addresses to remove.
     pub remove: BTreeSet<AddressKey>,
     /// Whether the filter is to be written; it is whenever addresses change.
@@ -45,6 +48,7 @@ impl Plan {
                 .copied()
                 .collect(),
             forget: observed.gone.clone(),
+            pin: observed.unpinned.clone(),
             filter: !observed.filter_fits || !remove.is_empty() || !set.is_empty(),
             set,
             remove,

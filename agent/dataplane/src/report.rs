@@ -1,10 +1,13 @@
 //! What became of each item of a plan.
 
+use std::fmt;
+use std::path::PathBuf;
+
 use crate::error::ItemError;
 use crate::model::{AddressKey, AttachedMode, Entry};
 
 /// One thing that was done, or tried.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {
     /// An address was written.
     Set(AddressKey, Entry),
@@ -17,8 +20,29 @@ pub enum Action {
     Detach(u32),
     /// The pins of an interface that is gone were removed.
     Forget(u32),
+    /// A pin was made.
+    Pin(PathBuf),
     /// The filter was written.
     Filter,
+}
+
+/// In an operator's words, for `/readyz` and the log.
+impl fmt::Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Set(key, Entry::Answer { .. }) => write!(f, "answer for {key}"),
+            Self::Set(key, Entry::Silence) => write!(f, "keep silent for {key}"),
+            Self::Remove(key) => write!(f, "give up {key}"),
+            Self::Attach(ifindex, None) => write!(f, "attach the XDP program to interface {ifindex}"),
+            Self::Attach(ifindex, Some(mode)) => {
+                write!(f, "attach the XDP program to interface {ifindex} in {mode} mode")
+            }
+            Self::Detach(ifindex) => write!(f, "detach the XDP program from interface {ifindex}"),
+            Self::Forget(ifindex) => write!(f, "forget interface {ifindex}, which is gone"),
+            Self::Pin(path) => write!(f, "pin {}", path.display()),
+            Self::Filter => f.write_str("write the address filter"),
+        }
+    }
 }
 
 /// An action and its result.
@@ -51,5 +75,33 @@ impl Report {
     #[must_use]
     pub fn is_ok(&self) -> bool {
         self.failures().next().is_none()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn actions_read_as_an_operator_would_say_them() {
+        let key = AddressKey { ifindex: 2, vlan: 100, address: [192, 0, 2, 1].into() };
+        let answer = Entry::Answer { mac: [2, 0, 0, 0, 0, 1], epoch: 7 };
+        let table = [
+            (Action::Set(key, answer), "answer for 192.0.2.1 on interface 2 VLAN 100"),
+            (Action::Set(key, Entry::Silence), "keep silent for 192.0.2.1 on interface 2 VLAN 100"),
+            (Action::Remove(key), "give up 192.0.2.1 on interface 2 VLAN 100"),
+            (Action::Attach(2, None), "attach the XDP program to interface 2"),
+            (
+                Action::Attach(2, Some(AttachedMode::Native)),
+                "attach the XDP program to interface 2 in native mode",
+            ),
+            (Action::Detach(2), "detach the XDP program from interface 2"),
+            (Action::Forget(2), "forget interface 2, which is gone"),
+            (Action::Pin("/sys/fs/bpf/x".into()), "pin /sys/fs/bpf/x"),
+            (Action::Filter, "write the address filter"),
+        ];
+        for (action, text) in table {
+            assert_eq!(action.to_string(), text);
+        }
     }
 }

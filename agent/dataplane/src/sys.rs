@@ -5,6 +5,7 @@
 //! Here are the plain system calls; all `unsafe` of the crate is in this file.
 
 use std::ffi::CString;
+use std::fs;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
@@ -20,6 +21,8 @@ const BPF_LINK_CREATE: libc::c_int = 28;
 const BPF_LINK_UPDATE: libc::c_int = 29;
 const BPF_LINK_DETACH: libc::c_int = 34;
 const BPF_XDP: u32 = 37;
+/// `BPF_LINK_TYPE_XDP`.
+const LINK_OF_XDP: u32 = 6;
 
 /// Attach in the network stack (`XDP_FLAGS_SKB_MODE`).
 pub(crate) const GENERIC: u32 = 1 << 1;
@@ -59,6 +62,29 @@ struct InfoByFd {
     fd: u32,
     len: u32,
     info: u64,
+}
+
+/// What every kind of `struct bpf_*_info` begins with.
+#[repr(C)]
+#[derive(Default)]
+struct InfoHead {
+    kind: u32,
+    id: u32,
+}
+
+/// Kinds of objects that a pin can hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Map,
+    Program,
+    Link,
+}
+
+/// Which object a descriptor is of: two with equal identities are one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Identity {
+    pub(crate) kind: Kind,
+    pub(crate) id: u32,
 }
 
 /// `struct bpf_link_info` of an XDP link.
@@ -127,13 +153,39 @@ pub(crate) fn detach(link: &OwnedFd) -> io::Result<()> {
     bpf(BPF_LINK_DETACH, &mut LinkDetach { link: raw(link.as_fd()) }).map(drop)
 }
 
-/// What a link is on, and what it runs.
+fn info<T>(object: BorrowedFd<'_>, info: &mut T) -> io::Result<()> {
+    let len = u32::try_from(std::mem::size_of::<T>()).map_err(io::Error::other)?;
+    let mut attributes = InfoByFd { fd: raw(object), len, info: std::ptr::from_mut(info) as u64 };
+    bpf(BPF_OBJ_GET_INFO_BY_FD, &mut attributes).map(drop)
+}
+
+/// What an XDP link is on, and what it runs; an error for an object of another kind.
 pub(crate) fn link_info(link: &OwnedFd) -> io::Result<LinkInfo> {
-    let mut info = LinkInfo::default();
-    let len = u32::try_from(std::mem::size_of::<LinkInfo>()).map_err(io::Error::other)?;
-    let mut attributes = InfoByFd { fd: raw(link.as_fd()), len, info: std::ptr::from_mut(&mut info) as u64 };
-    bpf(BPF_OBJ_GET_INFO_BY_FD, &mut attributes)?;
-    Ok(info)
+    let wrong = || io::Error::new(io::ErrorKind::InvalidData, "not a link of an XDP program");
+    if kind(link.as_fd())? != Kind::Link {
+        return Err(wrong());
+    }
+    let mut found = LinkInfo::default();
+    info(link.as_fd(), &mut found)?;
+    if found.kind == LINK_OF_XDP { Ok(found) } else { Err(wrong()) }
+}
+
+/// Which object a descriptor is of.
+pub(crate) fn identity(object: BorrowedFd<'_>) -> io::Result<Identity> {
+    let mut head = InfoHead::default();
+    info(object, &mut head)?;
+    Ok(Identity { kind: kind(object)?, id: head.id })
+}
+
+/// The kernel gives maps, programs and links ids of their own and the same call to
+/// ask for them; which of the three a descriptor is shows in its name only.
+fn kind(object: BorrowedFd<'_>) -> io::Result<Kind> {
+    let name = fs::read_link(format!("/proc/self/fd/{}", object.as_raw_fd()))?;
+    let name = name.to_string_lossy();
+    [("map", Kind::Map), ("prog", Kind::Program), ("link", Kind::Link)]
+        .into_iter()
+        .find_map(|(word, kind)| (name.contains("bpf") && name.ends_with(word)).then_some(kind))
+        .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "not a BPF object"))
 }
 
 /// The clock that the program compares with: runs on through a suspend.

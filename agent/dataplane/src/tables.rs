@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::path::Path;
 use std::sync::Mutex;
 use std::time::Duration;
 
@@ -151,6 +152,20 @@ impl Tables {
             count: record.count,
         }))
     }
+}
+
+/// The heartbeat in a pinned control map, by the boot clock; `None` without a map, or
+/// before the first one.
+pub(crate) fn heartbeat(path: &Path) -> Result<Option<Duration>, Error> {
+    if !path.exists() {
+        return Ok(None);
+    }
+    let read = || -> Result<Control, MapError> {
+        let map: Array<_, Control> = Array::try_from(Map::Array(MapData::from_pin(path)?))?;
+        map.get(&0, 0)
+    };
+    let control = read().map_err(failed(names::CONTROL))?;
+    Ok((control.heartbeat != 0).then(|| Duration::from_nanos(control.heartbeat)))
 }
 
 enum MapKey {

@@ -25,6 +25,9 @@ const EADDRINUSE: i32 = 98;
 /// Not joined.
 const EADDRNOTAVAIL: i32 = 99;
 
+/// Memberships of the calling thread's network namespace, as text.
+const MEMBERSHIPS: &str = "/proc/thread-self/net/igmp6";
+
 /// One join or leave.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum GroupChange {
@@ -75,6 +78,18 @@ impl Groups {
         joins.chain(leaves).collect()
     }
 
+    /// Memberships in solicited-node groups that no address of their interface asks
+    /// for: those whose address went when the interface was switched off. The kernel
+    /// offers no way to leave them (tried on Linux 6.18: neither does deleting the
+    /// address, which is gone, nor can it be added again); they end with the
+    /// interface, at the latest with the next boot. Interface and group.
+    ///
+    /// # Errors
+    /// The kernel's list cannot be read.
+    pub fn stranded(snapshot: &Snapshot) -> std::io::Result<Vec<(String, Ipv6Addr)>> {
+        Ok(stranded(&std::fs::read_to_string(MEMBERSHIPS)?, snapshot))
+    }
+
     /// Does one change. Joining what is joined and leaving what is not are no errors.
     ///
     /// # Errors
@@ -116,6 +131,28 @@ fn message(index: u32, group: Ipv6Addr) -> AddressMessage {
     message
 }
 
+/// Each line is: index, interface, group in hexadecimal, users, flags, timer.
+fn stranded(memberships: &str, snapshot: &Snapshot) -> Vec<(String, Ipv6Addr)> {
+    let parse = |line: &str| {
+        let mut words = line.split_whitespace();
+        let link = snapshot.links.get(&words.next()?.parse().ok()?)?;
+        let group = Ipv6Addr::from(u128::from_str_radix(words.nth(1)?, 16).ok()?);
+        let asked = link.addresses.iter().any(|held| match held.address {
+            IpAddr::V6(address) => solicited_node(address) == group,
+            IpAddr::V4(_) => false,
+        });
+        let strands = is_solicited_node(group) && !asked && !link.groups.contains(&group);
+        strands.then(|| (link.name.clone(), group))
+    };
+    memberships.lines().filter_map(parse).collect()
+}
+
+/// The group of an address (RFC 4291 §2.7.1).
+fn solicited_node(address: Ipv6Addr) -> Ipv6Addr {
+    let [.., a, b] = address.segments();
+    Ipv6Addr::new(0xff02, 0, 0, 0, 0, 1, 0xff00 | (a & 0xff), b)
+}
+
 fn is_solicited_node(group: Ipv6Addr) -> bool {
     group.octets().starts_with(&[0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0xff])
 }
@@ -123,23 +160,24 @@ fn is_solicited_node(group: Ipv6Addr) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Link;
+    use crate::model::fixtures::link;
 
     fn host(groups: &[&str]) -> Snapshot {
-        let link = Link {
-            index: 2,
-            name: "eth0".to_owned(),
-            mac: Some([2, 0, 0, 0, 0, 1]),
-            up: true,
-            running: true,
-            broadcast: true,
-            no_arp: false,
-            master: None,
-            kind: None,
-            addresses: Vec::new(),
-            groups: groups.iter().map(|g| g.parse().unwrap()).collect(),
-        };
-        Snapshot { links: [(2, link)].into() }
+        let groups = groups.iter().map(|g| g.parse().unwrap()).collect();
+        Snapshot { links: [(2, crate::Link { groups, ..link(2, "eth0") })].into() }
+    }
+
+    #[test]
+    fn only_memberships_that_no_address_asks_for_are_stranded() {
+        // Of fe80::1; held as an address; stranded; all nodes; of another namespace.
+        let text = "2    eth0            ff0200000000000000000001ff000001     1 00000004 0\n\
+                    2    eth0            ff0200000000000000000001ff000002     1 0000000C 0\n\
+                    2    eth0            ff0200000000000000000001ff000003     1 0000000C 0\n\
+                    2    eth0            ff020000000000000000000000000001     1 0000000C 0\n\
+                    9    eth9            ff0200000000000000000001ff000003     1 0000000C 0\n\
+                    no line of the kernel's\n";
+        let stranded = stranded(text, &host(&["ff02::1:ff00:2"]));
+        assert_eq!(stranded, [("eth0".to_owned(), "ff02::1:ff00:3".parse().unwrap())]);
     }
 
     #[test]

@@ -74,3 +74,26 @@ impl Snapshot {
         self.links.values().find(|l| l.name == name)
     }
 }
+
+#[cfg(test)]
+pub(crate) mod fixtures {
+    use super::*;
+
+    /// An Ethernet link that layer 2 is spoken on, with the address fe80::1.
+    pub(crate) fn link(index: u32, name: &str) -> Link {
+        let link_local = Address { address: "fe80::1".parse().unwrap(), prefix_len: 64, tentative: false };
+        Link {
+            index,
+            name: name.to_owned(),
+            mac: Some([2, 0, 0, 0, 0, 1]),
+            up: true,
+            running: true,
+            broadcast: true,
+            no_arp: false,
+            master: None,
+            kind: None,
+            addresses: vec![link_local],
+            groups: BTreeSet::new(),
+        }
+    }
+}

@@ -166,30 +166,8 @@ fn judge(link: &Link, exclusion: &Exclusion) -> Result<Interface, SkipReason> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
-
     use super::*;
-    use crate::Address;
-
-    fn link(index: u32, name: &str) -> Link {
-        Link {
-            index,
-            name: name.to_owned(),
-            mac: Some([2, 0, 0, 0, 0, 1]),
-            up: true,
-            running: true,
-            broadcast: true,
-            no_arp: false,
-            master: None,
-            kind: None,
-            addresses: vec![Address {
-                address: "fe80::1".parse().unwrap(),
-                prefix_len: 64,
-                tentative: false,
-            }],
-            groups: BTreeSet::new(),
-        }
-    }
+    use crate::model::fixtures::link;
 
     #[test]
     fn the_default_list_is_metallbs() {

@@ -1,6 +1,6 @@
 //! Snapshots, and the notifications that say when to take the next one.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use futures::TryStreamExt;
@@ -9,7 +9,7 @@ use futures::stream::StreamExt;
 use netlink_packet_route::AddressFamily;
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressMessage};
-use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkInfo, LinkMessage};
+use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkInfo, LinkMessage, LinkXdp};
 use rtnetlink::packet_core::NetlinkMessage;
 use rtnetlink::sys::SocketAddr;
 use rtnetlink::{Handle, MulticastGroup};
@@ -99,6 +99,23 @@ impl Watch {
         Ok(snapshot)
     }
 
+    /// The XDP programs (ids) that interfaces run, in whatever mode, with the indices
+    /// of those interfaces.
+    ///
+    /// # Errors
+    /// [`SnapshotError::Links`].
+    pub async fn xdp_programs(&self) -> Result<BTreeMap<u32, BTreeSet<u32>>, SnapshotError> {
+        let links: Vec<LinkMessage> =
+            self.handle.link().get().execute().try_collect().await.map_err(SnapshotError::Links)?;
+        let mut programs = BTreeMap::<u32, BTreeSet<u32>>::new();
+        for link in &links {
+            for program in link.attributes.iter().flat_map(xdp) {
+                programs.entry(program).or_default().insert(link.header.index);
+            }
+        }
+        Ok(programs)
+    }
+
     /// Waits for a change, then returns what the host has. Changes that came
     /// together are one. Safe to cancel: a change that was noticed and not read
     /// is at worst read by the caller's own next [`snapshot`](Self::snapshot).
@@ -143,6 +160,16 @@ fn read_link(message: &LinkMessage) -> Link {
         }
     }
     link
+}
+
+/// The programs that an attribute names; one in the driver and one in the stack may
+/// be there at once.
+fn xdp(attribute: &LinkAttribute) -> impl Iterator<Item = u32> {
+    let parts = if let LinkAttribute::Xdp(parts) = attribute { parts.as_slice() } else { &[] };
+    parts.iter().filter_map(|part| match part {
+        LinkXdp::ProgId(id) | LinkXdp::DrvProgId(id) | LinkXdp::SkbProgId(id) => Some(*id),
+        _ => None,
+    })
 }
 
 /// Ethernet only; the loopback's zeros are no address anybody could answer with.

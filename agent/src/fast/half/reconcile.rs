@@ -79,7 +79,7 @@ impl Half {
         }
         let report = self.dataplane.apply(&plan);
         for (action, error) in report.failures() {
-            failures.push(format!("{action:?}: {}", describe(error)));
+            failures.push(format!("{action}: {}", describe(error)));
             wanted.announcements.retain(|(ifindex, address), _| match action {
                 Action::Set(key, _) => (key.ifindex, key.address) != (*ifindex, *address),
                 Action::Attach(failed, _) => failed != ifindex,
@@ -92,6 +92,7 @@ impl Half {
             observed.addresses.extend(plan.set);
             observed.addresses.retain(|key, _| !plan.remove.contains(key));
             observed.filter_fits = true;
+            observed.unpinned.clear();
             self.observed = Some(observed);
         }
         if links_changed {

@@ -1,21 +1,18 @@
 //! Pins: what a restart finds, what a stranger wrote, and that nothing is left.
 
 use std::fs;
-use std::path::PathBuf;
 
-use clarion_abi::{ABI_VERSION, names};
+use clarion_abi::names;
 use clarion_dataplane::{AttachMode, AttachedMode, Dataplane, Desired, Error, Options, Plan};
 use clarion_prog_tests::sandbox::{self, Peer, ip};
 use clarion_prog_tests::wire::if_index;
 
-use crate::{OURS, addresses, desired, eventually, open, reconcile};
+use crate::{OURS, addresses, desired, eventually, on_a_node, open, pins, reconcile};
 
 #[test]
 fn a_restart_adopts_addresses_and_links_and_finds_nothing_to_do() {
-    sandbox::enter(|bpffs| {
-        let peer = Peer::new()?;
-        peer.veth("node0", "far0")?;
-        let wanted = desired(&[if_index("node0")?], OURS);
+    on_a_node(|bpffs, ifindex| {
+        let wanted = desired(&[ifindex], OURS);
         let mut first = open(bpffs, AttachMode::Auto)?;
         reconcile(&mut first, &wanted)?;
         first.beat()?;
@@ -27,16 +24,13 @@ fn a_restart_adopts_addresses_and_links_and_finds_nothing_to_do() {
         assert_eq!(second.counters()?, before.1);
         assert!(Plan::new(&second.observe()?, &wanted).is_empty());
         Ok(())
-    })
-    .unwrap();
+    });
 }
 
 #[test]
 fn opening_deletes_nothing_and_an_empty_desire_deletes_all() {
-    sandbox::enter(|bpffs| {
-        let peer = Peer::new()?;
-        peer.veth("node0", "far0")?;
-        let wanted = desired(&[if_index("node0")?], OURS);
+    on_a_node(|bpffs, ifindex| {
+        let wanted = desired(&[ifindex], OURS);
         reconcile(&mut open(bpffs, AttachMode::Auto)?, &wanted)?;
 
         let mut next = open(bpffs, AttachMode::Auto)?;
@@ -45,16 +39,12 @@ fn opening_deletes_nothing_and_an_empty_desire_deletes_all() {
         let left = next.observe()?;
         assert!(left.addresses.is_empty() && left.interfaces.is_empty() && left.filter_fits, "{left:?}");
         Ok(())
-    })
-    .unwrap();
+    });
 }
 
 #[test]
 fn a_replaced_program_takes_over_the_link_without_detaching() {
-    sandbox::enter(|bpffs| {
-        let peer = Peer::new()?;
-        peer.veth("node0", "far0")?;
-        let ifindex = if_index("node0")?;
+    on_a_node(|bpffs, ifindex| {
         let wanted = desired(&[ifindex], OURS);
         reconcile(&mut open(bpffs, AttachMode::Auto)?, &wanted)?;
         let link = fs::canonicalize(pins(bpffs).join(format!("link-{ifindex}-native")))?;
@@ -69,19 +59,25 @@ fn a_replaced_program_takes_over_the_link_without_detaching() {
         let inode = std::os::unix::fs::MetadataExt::ino;
         assert_eq!(inode(&fs::metadata(&link)?), inode(&made), "the link was made anew");
         Ok(())
-    })
-    .unwrap();
+    });
 }
 
 #[test]
-fn a_link_of_another_abi_version_is_taken_over_and_its_directory_removed() {
-    sandbox::enter(|bpffs| {
-        let peer = Peer::new()?;
-        peer.veth("node0", "far0")?;
-        let ifindex = if_index("node0")?;
+fn a_link_of_an_older_abi_version_is_taken_over_and_its_directory_removed() {
+    another_version_is_taken_over("v0");
+}
+
+#[test]
+fn a_link_of_a_newer_abi_version_is_taken_over_and_its_directory_removed() {
+    // As after a downgrade.
+    another_version_is_taken_over("v999");
+}
+
+fn another_version_is_taken_over(version: &str) {
+    on_a_node(|bpffs, ifindex| {
         let wanted = desired(&[ifindex], OURS);
         reconcile(&mut open(bpffs, AttachMode::Auto)?, &wanted)?;
-        let old = sandbox::pin_dir(bpffs).join("v0");
+        let old = sandbox::pin_dir(bpffs).join(version);
         fs::rename(pins(bpffs), &old)?;
 
         let mut next = open(bpffs, AttachMode::Auto)?;
@@ -91,16 +87,12 @@ fn a_link_of_another_abi_version_is_taken_over_and_its_directory_removed() {
         reconcile(&mut next, &wanted)?;
         assert!(!old.exists(), "{} is left", old.display());
         Ok(())
-    })
-    .unwrap();
+    });
 }
 
 #[test]
 fn a_link_whose_interface_is_gone_is_forgotten() {
-    sandbox::enter(|bpffs| {
-        let peer = Peer::new()?;
-        peer.veth("node0", "far0")?;
-        let ifindex = if_index("node0")?;
+    on_a_node(|bpffs, ifindex| {
         let mut dataplane = open(bpffs, AttachMode::Auto)?;
         reconcile(&mut dataplane, &desired(&[ifindex], OURS))?;
         ip("link del node0")?;
@@ -112,16 +104,12 @@ fn a_link_whose_interface_is_gone_is_forgotten() {
         reconcile(&mut dataplane, &Desired::default())?;
         assert!(dataplane.observe()?.gone.is_empty());
         Ok(())
-    })
-    .unwrap();
+    });
 }
 
 #[test]
 fn a_new_interface_of_a_gone_ones_index_is_attached_and_not_forgotten() {
-    sandbox::enter(|bpffs| {
-        let peer = Peer::new()?;
-        peer.veth("node0", "far0")?;
-        let ifindex = if_index("node0")?;
+    on_a_node(|bpffs, ifindex| {
         let mut dataplane = open(bpffs, AttachMode::Auto)?;
         let wanted = desired(&[ifindex], OURS);
         reconcile(&mut dataplane, &wanted)?;
@@ -131,8 +119,7 @@ fn a_new_interface_of_a_gone_ones_index_is_attached_and_not_forgotten() {
         reconcile(&mut dataplane, &wanted)?;
         assert_eq!(dataplane.attachments()?[&ifindex], AttachedMode::Native);
         Ok(())
-    })
-    .unwrap();
+    });
 }
 
 #[test]
@@ -146,6 +133,39 @@ fn a_pinned_map_of_another_shape_is_refused_by_name() {
         let error = error.downcast::<Error>()?;
         assert!(matches!(&error, Error::Mismatch { path, .. } if *path == v4), "{error:?}");
         assert!(error.to_string().contains("clarion-agent cleanup"), "{error}");
+        Ok(())
+    })
+    .unwrap();
+}
+
+#[test]
+fn a_missing_map_is_made_anew_and_the_others_keep_what_they_hold() {
+    on_a_node(|bpffs, ifindex| {
+        let wanted = desired(&[ifindex], OURS);
+        reconcile(&mut open(bpffs, AttachMode::Auto)?, &wanted)?;
+        fs::remove_file(pins(bpffs).join(names::OUTCOMES))?;
+        let mut next = open(bpffs, AttachMode::Auto)?;
+        let observed = next.observe()?;
+        assert_eq!(addresses(&observed), wanted.addresses.keys().copied().collect());
+        // The link's program counts in the lost map still.
+        assert!(!observed.interfaces[&ifindex].current, "{observed:?}");
+        reconcile(&mut next, &wanted)?;
+        Ok(())
+    });
+}
+
+#[test]
+fn without_the_kernels_type_information_the_program_loads_all_the_same() {
+    const BTF: &str = "/sys/kernel/btf";
+    sandbox::enter(|bpffs| {
+        if std::path::Path::new(BTF).exists() {
+            let empty = tempfile::tempdir()?;
+            let none = None::<&str>;
+            // In this thread's mount namespace only.
+            nix::mount::mount(Some(empty.path()), BTF, none, nix::mount::MsFlags::MS_BIND, none)?;
+            assert!(!std::path::Path::new(BTF).join("vmlinux").exists());
+        }
+        drop(open(bpffs, AttachMode::Auto)?);
         Ok(())
     })
     .unwrap();
@@ -167,11 +187,9 @@ fn without_a_bpf_file_system_the_error_says_what_to_mount() {
 
 #[test]
 fn cleanup_leaves_no_pin_and_no_program() {
-    sandbox::enter(|bpffs| {
-        let peer = Peer::new()?;
-        peer.veth("node0", "far0")?;
+    on_a_node(|bpffs, ifindex| {
         let mut dataplane = open(bpffs, AttachMode::Auto)?;
-        reconcile(&mut dataplane, &desired(&[if_index("node0")?], OURS))?;
+        reconcile(&mut dataplane, &desired(&[ifindex], OURS))?;
         drop(dataplane);
         Dataplane::cleanup(&sandbox::pin_dir(bpffs))?;
         assert!(!sandbox::pin_dir(bpffs).exists());
@@ -180,10 +198,24 @@ fn cleanup_leaves_no_pin_and_no_program() {
         assert!(!text.contains("xdp"), "still attached: {text}");
         Dataplane::cleanup(&sandbox::pin_dir(bpffs))?;
         Ok(())
-    })
-    .unwrap();
+    });
 }
 
-fn pins(bpffs: &std::path::Path) -> PathBuf {
-    sandbox::pin_dir(bpffs).join(format!("v{ABI_VERSION}"))
+#[test]
+fn an_interface_made_again_under_its_name_is_attached_and_the_former_forgotten() {
+    on_a_node(|bpffs, former| {
+        let mut dataplane = open(bpffs, AttachMode::Auto)?;
+        reconcile(&mut dataplane, &desired(&[former], OURS))?;
+        ip("link del node0")?;
+        let peer = Peer::new()?;
+        peer.veth("node0", "far1")?;
+        let ifindex = if_index("node0")?;
+        assert_ne!(ifindex, former, "the kernel gives no index twice");
+        let wanted = desired(&[ifindex], OURS);
+        reconcile(&mut dataplane, &wanted)?;
+        assert_eq!(dataplane.attachments()?.keys().copied().collect::<Vec<_>>(), [ifindex]);
+        assert_eq!(addresses(&dataplane.observe()?), wanted.addresses.keys().copied().collect());
+        assert!(!pins(bpffs).join(format!("link-{former}-native")).exists(), "the former's pin is left");
+        Ok(())
+    });
 }

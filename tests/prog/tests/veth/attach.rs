@@ -6,24 +6,21 @@ use std::net::{IpAddr, Ipv4Addr};
 use clarion_dataplane::{
     Action, AddressKey, AttachMode, AttachedMode, Desired, Entry, ItemError, Plan, pass,
 };
-use clarion_prog_tests::sandbox::{self, Peer};
+use clarion_prog_tests::sandbox;
 use clarion_prog_tests::wire::if_index;
 
-use crate::{OURS, VIP4, desired, open, reconcile};
+use crate::{OURS, VIP4, desired, on_a_node, open, reconcile};
 
 #[test]
 fn auto_is_native_on_a_veth_and_generic_on_the_loopback_interface() {
-    sandbox::enter(|bpffs| {
-        let peer = Peer::new()?;
-        peer.veth("node0", "far0")?;
-        let (veth, lo) = (if_index("node0")?, if_index("lo")?);
+    on_a_node(|bpffs, ifindex| {
+        let (veth, lo) = (ifindex, if_index("lo")?);
         let mut dataplane = open(bpffs, AttachMode::Auto)?;
         reconcile(&mut dataplane, &desired(&[veth, lo], OURS))?;
         let wanted = BTreeMap::from([(veth, AttachedMode::Native), (lo, AttachedMode::Generic)]);
         assert_eq!(dataplane.attachments()?, wanted);
         Ok(())
-    })
-    .unwrap();
+    });
 }
 
 #[test]
@@ -47,26 +44,19 @@ fn native_alone_is_refused_where_the_driver_cannot_and_says_so() {
 
 #[test]
 fn another_setting_attaches_anew_in_the_other_mode() {
-    sandbox::enter(|bpffs| {
-        let peer = Peer::new()?;
-        peer.veth("node0", "far0")?;
-        let ifindex = if_index("node0")?;
+    on_a_node(|bpffs, ifindex| {
         let wanted = desired(&[ifindex], OURS);
         reconcile(&mut open(bpffs, AttachMode::Auto)?, &wanted)?;
         let mut dataplane = open(bpffs, AttachMode::Generic)?;
         reconcile(&mut dataplane, &wanted)?;
         assert_eq!(dataplane.attachments()?[&ifindex], AttachedMode::Generic);
         Ok(())
-    })
-    .unwrap();
+    });
 }
 
 #[test]
 fn a_foreign_program_on_the_interface_is_left_alone_and_named() {
-    sandbox::enter(|bpffs| {
-        let peer = Peer::new()?;
-        peer.veth("node0", "far0")?;
-        let ifindex = if_index("node0")?;
+    on_a_node(|bpffs, ifindex| {
         let _foreign = pass::attach(ifindex)?;
         let mut dataplane = open(bpffs, AttachMode::Auto)?;
         let plan = Plan::new(&dataplane.observe()?, &desired(&[ifindex], OURS));
@@ -75,16 +65,12 @@ fn a_foreign_program_on_the_interface_is_left_alone_and_named() {
         assert!(matches!(failures[..], [(_, ItemError::Occupied { .. })]), "{report:#?}");
         assert!(failures[0].1.to_string().contains("xdp off"), "{}", failures[0].1);
         Ok(())
-    })
-    .unwrap();
+    });
 }
 
 #[test]
 fn an_interface_that_does_not_exist_is_reported_and_the_others_attached() {
-    sandbox::enter(|bpffs| {
-        let peer = Peer::new()?;
-        peer.veth("node0", "far0")?;
-        let ifindex = if_index("node0")?;
+    on_a_node(|bpffs, ifindex| {
         let mut dataplane = open(bpffs, AttachMode::Auto)?;
         let interfaces = BTreeSet::from([ifindex, 9999]);
         let plan = Plan::new(&dataplane.observe()?, &Desired { interfaces, ..Desired::default() });
@@ -93,8 +79,7 @@ fn an_interface_that_does_not_exist_is_reported_and_the_others_attached() {
         assert!(matches!(failures[..], [ItemError::NoInterface { ifindex: 9999 }]), "{report:#?}");
         assert_eq!(dataplane.attachments()?.keys().copied().collect::<Vec<_>>(), [ifindex]);
         Ok(())
-    })
-    .unwrap();
+    });
 }
 
 #[test]

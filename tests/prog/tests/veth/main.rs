@@ -3,17 +3,20 @@
 
 mod adopt;
 mod attach;
+mod keep;
 mod resolve;
 mod rights;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use clarion_abi::ABI_VERSION;
 use clarion_dataplane::{AddressKey, AttachMode, Dataplane, Desired, Entry, Observed, Options, Plan, Report};
 use clarion_prog_tests::frames::Mac;
-use clarion_prog_tests::sandbox;
+use clarion_prog_tests::sandbox::{self, Peer};
+use clarion_prog_tests::wire::if_index;
 
 const OURS: Mac = [0x02, 0, 0, 0, 0, 0xaa];
 const VIP4: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 10);
@@ -21,8 +24,24 @@ const VIP6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 10);
 /// How long anything on a veth may take before a test gives up.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// Runs a test on a node: a sandbox with the interface `node0` (its index is given),
+/// whose other end `far0` is in a namespace of its own.
+fn on_a_node(work: impl FnOnce(&Path, u32) -> anyhow::Result<()> + Send) {
+    sandbox::enter(|bpffs| {
+        let peer = Peer::new()?;
+        peer.veth("node0", "far0")?;
+        work(bpffs, if_index("node0")?)
+    })
+    .unwrap();
+}
+
 fn options(bpffs: &Path, mode: AttachMode) -> Options {
     Options { pin_dir: sandbox::pin_dir(bpffs), mode, ..Options::default() }
+}
+
+/// Where the pins of this ABI are.
+fn pins(bpffs: &Path) -> PathBuf {
+    sandbox::pin_dir(bpffs).join(format!("v{ABI_VERSION}"))
 }
 
 fn open(bpffs: &Path, mode: AttachMode) -> anyhow::Result<Dataplane> {

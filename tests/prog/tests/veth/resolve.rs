@@ -4,7 +4,8 @@ use std::net::{IpAddr, UdpSocket};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use clarion_dataplane::{AttachMode, Dataplane, Entry, pass};
+use anyhow::Context;
+use clarion_dataplane::{AttachMode, Dataplane, Desired, Entry, pass};
 use clarion_prog_tests::frames::{ARP, Arp, BROADCAST, IPV6, Neighbor, ethernet, group_mac, unpadded};
 use clarion_prog_tests::sandbox::{self, Peer, ip, run};
 use clarion_prog_tests::wire::{Wire, if_index, mac};
@@ -14,15 +15,15 @@ use crate::{PATIENCE, VIP4, VIP6, desired, eventually, open, reconcile};
 /// Long enough for an answer to arrive if there were one.
 const SILENCE: Duration = Duration::from_millis(300);
 
-struct Bed {
-    peer: Peer,
-    dataplane: Dataplane,
-    ifindex: u32,
+pub(crate) struct Bed {
+    pub(crate) peer: Peer,
+    pub(crate) dataplane: Dataplane,
+    pub(crate) wanted: Desired,
     _pass: Option<pass::Pass>,
 }
 
 /// A node with both addresses, and a client that has addresses in their prefixes.
-fn bed(bpffs: &std::path::Path, mode: AttachMode) -> anyhow::Result<Bed> {
+pub(crate) fn bed(bpffs: &std::path::Path, mode: AttachMode) -> anyhow::Result<Bed> {
     let peer = Peer::new()?;
     peer.veth("node0", "far0")?;
     let native = mode == AttachMode::Native;
@@ -33,9 +34,33 @@ fn bed(bpffs: &std::path::Path, mode: AttachMode) -> anyhow::Result<Bed> {
     })??;
     let ifindex = if_index("node0")?;
     let mut dataplane = open(bpffs, mode)?;
-    reconcile(&mut dataplane, &desired(&[ifindex], mac("node0")?))?;
+    let wanted = desired(&[ifindex], mac("node0")?);
+    reconcile(&mut dataplane, &wanted)?;
     dataplane.beat()?;
-    Ok(Bed { peer, dataplane, ifindex, _pass: pass })
+    Ok(Bed { peer, dataplane, wanted, _pass: pass })
+}
+
+/// A test in a sandbox of its own for each mode; the wire must not show which.
+fn in_each_mode(test: impl Fn(Bed, &std::path::Path, AttachMode) -> anyhow::Result<()> + Sync) {
+    for mode in [AttachMode::Native, AttachMode::Generic] {
+        sandbox::enter(|bpffs| {
+            let bed = bed(bpffs, mode)?;
+            test(bed, bpffs, mode).with_context(|| format!("{mode:?}"))
+        })
+        .unwrap();
+    }
+}
+
+/// Whether a broadcast request for the IPv4 address is answered within `patience`.
+pub(crate) fn answers(peer: &Peer, patience: Duration) -> anyhow::Result<bool> {
+    peer.run(move || -> anyhow::Result<bool> {
+        let wire = Wire::open("far0", ARP)?;
+        let from = mac("far0")?;
+        let request = Arp::request((from, "192.0.2.2".parse()?), VIP4);
+        wire.send(&ethernet(BROADCAST, from, &[], ARP, &request.bytes()))?;
+        let is_answer = |frame: &[u8]| frame[20..22] == [0, 2] && frame[28..32] == VIP4.octets();
+        Ok(wire.expect(patience, is_answer).is_ok())
+    })?
 }
 
 /// The MAC that the client's kernel knows for an address.
@@ -46,9 +71,9 @@ fn neighbour(address: IpAddr) -> anyhow::Result<Option<String>> {
     Ok(words.find(|word| *word == "lladdr").and_then(|_| words.next()).map(str::to_owned))
 }
 
-fn the_kernel_resolves(mode: AttachMode) -> anyhow::Result<()> {
-    sandbox::enter(|bpffs| {
-        let bed = bed(bpffs, mode)?;
+#[test]
+fn a_clients_kernel_resolves_both_families() {
+    in_each_mode(|bed, _, _| {
         let wanted = mac("node0")?.map(|byte| format!("{byte:02x}")).join(":");
         for address in [IpAddr::from(VIP4), IpAddr::from(VIP6)] {
             let wanted = wanted.clone();
@@ -64,23 +89,12 @@ fn the_kernel_resolves(mode: AttachMode) -> anyhow::Result<()> {
         assert!(counters.outcomes["ndp_answered"] >= 1, "{counters:?}");
         assert!(counters.answers.values().all(|count| *count >= 1), "{counters:?}");
         Ok(())
-    })
-}
-
-#[test]
-fn a_clients_kernel_resolves_both_families_natively() {
-    the_kernel_resolves(AttachMode::Native).unwrap();
-}
-
-#[test]
-fn a_clients_kernel_resolves_both_families_generically() {
-    the_kernel_resolves(AttachMode::Generic).unwrap();
+    });
 }
 
 #[test]
 fn duplicate_address_detection_for_an_owned_address_fails() {
-    sandbox::enter(|bpffs| {
-        let bed = bed(bpffs, AttachMode::Native)?;
+    in_each_mode(|bed, _, _| {
         bed.peer.run(|| -> anyhow::Result<()> {
             ip(&format!("addr add {VIP6}/64 dev far0"))?;
             let state = || -> anyhow::Result<String> {
@@ -91,14 +105,12 @@ fn duplicate_address_detection_for_an_owned_address_fails() {
         })??;
         assert!(bed.dataplane.counters()?.outcomes["ndp_dad_answered"] >= 1);
         Ok(())
-    })
-    .unwrap();
+    });
 }
 
 #[test]
 fn arping_finds_the_address_and_its_duplicate_detection_does() {
-    sandbox::enter(|bpffs| {
-        let bed = bed(bpffs, AttachMode::Native)?;
+    in_each_mode(|bed, _, _| {
         bed.peer.run(|| -> anyhow::Result<()> {
             run("arping", &format!("-q -c 1 -w 5 -I far0 {VIP4}"))?;
             // -D exits with 1 when somebody has the address.
@@ -109,45 +121,31 @@ fn arping_finds_the_address_and_its_duplicate_detection_does() {
         let outcomes = bed.dataplane.counters()?.outcomes;
         assert!(outcomes["arp_answered"] >= 1 && outcomes["arp_probe_answered"] >= 1, "{outcomes:?}");
         Ok(())
-    })
-    .unwrap();
+    });
 }
 
 #[test]
 fn an_address_that_the_host_holds_is_silent_until_the_grace_is_over_or_after_cleanup() {
-    sandbox::enter(|bpffs| {
-        let mut bed = bed(bpffs, AttachMode::Native)?;
+    in_each_mode(|mut bed, bpffs, mode| {
         // As IPVS does: the address is local, and the kernel itself would answer.
         ip(&format!("addr add {VIP4}/32 dev lo"))?;
-        let mut silent = desired(&[bed.ifindex], mac("node0")?);
+        let mut silent = bed.wanted.clone();
         silent.addresses.values_mut().for_each(|entry| *entry = Entry::Silence);
         reconcile(&mut bed.dataplane, &silent)?;
-        let answers = |patience: Duration| {
-            bed.peer.run(move || -> anyhow::Result<bool> {
-                let wire = Wire::open("far0", ARP)?;
-                let from = mac("far0")?;
-                let request = Arp::request((from, "192.0.2.2".parse()?), VIP4);
-                wire.send(&ethernet(BROADCAST, from, &[], ARP, &request.bytes()))?;
-                let is_answer = |frame: &[u8]| frame[20..22] == [0, 2] && frame[28..32] == VIP4.octets();
-                Ok(wire.expect(patience, is_answer).is_ok())
-            })?
-        };
-        assert!(!answers(SILENCE)?, "answered although it is owned elsewhere");
-        drop(std::mem::replace(&mut bed.dataplane, open(bpffs, AttachMode::Native)?));
-        assert!(!answers(SILENCE)?, "answered after a restart");
+        assert!(!answers(&bed.peer, SILENCE)?, "answered although it is owned elsewhere");
+        drop(std::mem::replace(&mut bed.dataplane, open(bpffs, mode)?));
+        assert!(!answers(&bed.peer, SILENCE)?, "answered after a restart");
         Dataplane::cleanup(&sandbox::pin_dir(bpffs))?;
-        assert!(answers(PATIENCE)?, "the node is not as if without Clarion after cleanup");
+        assert!(answers(&bed.peer, PATIENCE)?, "the node is not as if without Clarion after cleanup");
         Ok(())
-    })
-    .unwrap();
+    });
 }
 
 #[test]
 fn tagged_requests_are_answered_tagged_on_the_wire() {
     const VLAN: u16 = 100;
-    sandbox::enter(|bpffs| {
-        let mut bed = bed(bpffs, AttachMode::Native)?;
-        let mut wanted = desired(&[bed.ifindex], mac("node0")?);
+    in_each_mode(|mut bed, _, _| {
+        let mut wanted = bed.wanted.clone();
         wanted.addresses = wanted
             .addresses
             .into_iter()
@@ -174,8 +172,7 @@ fn tagged_requests_are_answered_tagged_on_the_wire() {
             Ok(())
         })??;
         Ok(())
-    })
-    .unwrap();
+    });
 }
 
 /// `ETH_P_ALL`: also what is sent, and frames whose type is behind a tag.
@@ -183,8 +180,7 @@ const EVERYTHING: u16 = 3;
 
 #[test]
 fn a_conflict_is_reported_with_the_strangers_mac_and_the_time() {
-    sandbox::enter(|bpffs| {
-        let bed = bed(bpffs, AttachMode::Native)?;
+    in_each_mode(|bed, _, _| {
         let stranger = bed.peer.run(|| -> anyhow::Result<_> {
             let from = mac("far0")?;
             let announcement = Arp::request((from, VIP4), VIP4);
@@ -202,6 +198,5 @@ fn a_conflict_is_reported_with_the_strangers_mac_and_the_time() {
         assert_eq!((key.address, report.mac, report.count), (IpAddr::from(VIP4), stranger, 1));
         assert!(!report.last.is_zero() && begin.elapsed() < PATIENCE);
         Ok(())
-    })
-    .unwrap();
+    });
 }
