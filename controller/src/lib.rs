@@ -22,6 +22,7 @@ pub mod pools;
 pub mod publish;
 pub mod reconcile;
 pub mod report;
+mod retries;
 pub mod runtime;
 pub mod secret;
 pub mod service;

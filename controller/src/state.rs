@@ -3,20 +3,16 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use clarion_config::Outcome;
 use clarion_core::ServiceKey;
 
 use crate::index::{Change, Index};
 use crate::planner::{Planner, ServicePlan};
+use crate::retries::Retries;
 use crate::service::ServiceView;
 use crate::words::Saying;
-
-/// First pause after a failed write. Doubles each time.
-const FIRST_RETRY: Duration = Duration::from_millis(100);
-/// Longest pause after failed writes.
-const LONGEST_RETRY: Duration = Duration::from_secs(30);
 
 /// How a write went.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,7 +41,7 @@ pub struct State {
     queued: BTreeSet<ServiceKey>,
     /// Writes under way.
     busy: BTreeMap<ServiceKey, Busy>,
-    retries: BTreeMap<ServiceKey, Retry>,
+    retries: Retries,
     changed: bool,
 }
 
@@ -57,12 +53,6 @@ struct Busy {
     again: bool,
     /// What is told once it is written.
     sayings: Vec<Saying>,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Retry {
-    pause: Duration,
-    at: Option<Instant>,
 }
 
 impl State {
@@ -131,9 +121,7 @@ impl State {
             }
         }
         for key in touched.services {
-            if let Some(retry) = self.retries.get_mut(&key) {
-                retry.at = None;
-            }
+            self.retries.release(&key);
             self.enqueue(key);
         }
         self.begin();
@@ -154,17 +142,12 @@ impl State {
 
     /// The next thing to do. A plan with a write is under way until [`Self::written`].
     pub fn next(&mut self, now: Instant) -> Option<(ServiceKey, ServicePlan)> {
-        let due = |retry: &Retry| retry.at.is_some_and(|at| at <= now);
-        let ready: Vec<_> = self.retries.iter().filter(|(_, r)| due(r)).map(|(key, _)| key.clone()).collect();
-        for key in ready {
-            if let Some(retry) = self.retries.get_mut(&key) {
-                retry.at = None;
-            }
+        while let Some(key) = self.retries.take_due(now) {
             self.enqueue(key);
         }
         while let (Some(planner), Some(key)) = (&mut self.planner, self.queue.pop_front()) {
             self.queued.remove(&key);
-            if self.retries.get(&key).is_some_and(|retry| retry.at.is_some()) {
+            if self.retries.waits(&key) {
                 continue;
             }
             let Some(service) = self.index.services.objects.get(&key) else { continue };
@@ -202,8 +185,7 @@ impl State {
             }
             Written::Stale if seen != Some(&version) => again = true,
             Written::Stale | Written::Failed => {
-                let pause = self.retries.get(key).map_or(FIRST_RETRY, |r| (r.pause * 2).min(LONGEST_RETRY));
-                self.retries.insert(key.clone(), Retry { pause, at: Some(now + pause) });
+                self.retries.failed(key, now);
                 again = false;
             }
         }
@@ -215,7 +197,7 @@ impl State {
     /// When to call [`Self::next`] again even if nothing happens.
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
-        self.retries.values().filter_map(|retry| retry.at).min()
+        self.retries.deadline()
     }
 
     fn reparse(&mut self) {

@@ -313,7 +313,8 @@ fn a_pool_that_goes_takes_its_addresses_with_it_and_says_so() {
 #[test]
 fn who_loses_an_address_and_finds_no_other_is_told_both_with_one_write() {
     let lost = r#"ClearAssignment: current IP for "ns/x" not allowed by config, will attempt for new IP assignment: ["192.0.2.0"] is not allowed in config"#;
-    let refused = r#"AllocationFailed: Failed to allocate IP for "ns/x": no available IPs: there is no IPAddressPool"#;
+    let refused =
+        r#"AllocationFailed: Failed to allocate IP for "ns/x": no available IPs: there is no IPAddressPool"#;
     let mut bench = Bench::leading(&[("a", "192.0.2.0/24")], &[("x", holding("192.0.2.0"))]);
     assert_eq!(bench.next(), None);
     bench.state.handle(Change::Pool(Edit::Delete("a".into())));
