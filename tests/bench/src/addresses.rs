@@ -14,7 +14,7 @@ use clarion_e2e::look;
 use clarion_lab::prober::Prober;
 
 use crate::cluster::{Cluster, DEADLINE, ms};
-use crate::{Bar, Row, Rows};
+use crate::{Bar, Row, Rows, addresses_alloc};
 
 /// Turns of each.
 const RUNS: usize = 60;
@@ -31,6 +31,7 @@ const ASK: Duration = Duration::from_millis(2);
 /// # Errors
 /// When something does not come in time.
 pub fn run(cluster: &Cluster, rows: &mut Rows) -> Result<()> {
+    addresses_alloc::run(rows)?;
     let prober = look::prober(&cluster.lab)?;
     let (mut address, mut answer, mut bare) = (Vec::new(), Vec::new(), Vec::new());
     for turn in 0..WARM_UP + RUNS {

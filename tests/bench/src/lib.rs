@@ -6,6 +6,7 @@
 //! tests: a busy machine would make a test of a duration lie.
 
 pub mod addresses;
+pub mod addresses_alloc;
 pub mod bgp;
 pub mod cli;
 pub mod cluster;
