@@ -7,6 +7,10 @@ use anyhow::{Context, Result};
 
 use crate::Rows;
 
+#[path = "dataplane_bystander.rs"]
+mod bystander;
+#[path = "dataplane_flood.rs"]
+mod flood;
 #[path = "dataplane_frames.rs"]
 mod frames;
 #[path = "dataplane_throughput.rs"]
@@ -23,5 +27,6 @@ const GROUP: &str = "dataplane";
 pub fn run(rows: &mut Rows) -> Result<()> {
     frames::run(rows).context("frame by frame")?;
     wire::run(rows).context("on a veth")?;
+    bystander::run(rows).context("a flood on a switch")?;
     throughput::run(rows).context("TCP throughput")
 }

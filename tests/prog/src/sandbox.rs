@@ -126,6 +126,21 @@ impl Peer {
         self.run(move || ip(&format!("link set {far} up")))?
     }
 
+    /// Makes a veth pair between two peers: `near` in this namespace, `far` in the
+    /// other's. Both are up.
+    ///
+    /// # Errors
+    /// `ip` failed.
+    pub fn join(&self, near: &str, other: &Self, far: &str) -> anyhow::Result<()> {
+        let (id, near, far_end) = (other.id, near.to_owned(), far.to_owned());
+        self.run(move || -> anyhow::Result<()> {
+            ip(&format!("link add {near} type veth peer name {far_end} netns {id}"))?;
+            ip(&format!("link set {near} up"))
+        })??;
+        let far = far.to_owned();
+        other.run(move || ip(&format!("link set {far} up")))?
+    }
+
     /// Runs something in this namespace and waits for it.
     ///
     /// # Errors

@@ -1,11 +1,15 @@
 //! Packet sockets with a deadline: real frames on real (virtual) interfaces.
 
 use std::io::{ErrorKind, Read, Write};
+use std::net::Ipv4Addr;
+use std::os::fd::AsRawFd;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use nix::net::if_::if_nametoindex;
-use socket2::{Domain, Protocol, SockAddr, SockAddrStorage, Socket, Type};
+use socket2::{Domain, Protocol, SockAddr, SockAddrStorage, SockFilter, Socket, Type};
+
+use crate::frames::ARP;
 
 const LONGEST: usize = 2048;
 
@@ -120,6 +124,61 @@ impl Wire {
     }
 }
 
+/// Counts the ARP replies for one address that an interface receives, without
+/// reading them: the kernel counts what a socket's filter takes, also when the
+/// socket has no room.
+#[derive(Debug)]
+pub struct Replies {
+    socket: Socket,
+}
+
+impl Replies {
+    /// Counts from now on, on an interface of the calling thread's namespace.
+    ///
+    /// # Errors
+    /// No such interface, or no right to open packet sockets.
+    pub fn count(interface: &str, address: Ipv4Addr) -> anyhow::Result<Self> {
+        let protocol = ARP.to_be();
+        let socket = Socket::new(Domain::PACKET, Type::RAW, Some(Protocol::from(0)))
+            .context("cannot open a packet socket")?;
+        // Classic BPF (linux/filter.h): operation 2 at 20, the sender's address at 28.
+        let load = |size: u16, at| SockFilter::new(size | 0x20, 0, 0, at);
+        let (half, word) = (0x08, 0x00);
+        let equal = |value, otherwise| SockFilter::new(0x15, 0, otherwise, value);
+        let take = |bytes| SockFilter::new(0x06, 0, 0, bytes);
+        let program =
+            [load(half, 20), equal(2, 3), load(word, 28), equal(u32::from(address), 1), take(1), take(0)];
+        socket.attach_filter(&program).context("cannot attach a filter to a packet socket")?;
+        socket.set_recv_buffer_size(0)?;
+        socket.bind(&crate::wire::address(if_index(interface)?, protocol))?;
+        let replies = Self { socket };
+        replies.take()?;
+        Ok(replies)
+    }
+
+    /// How many came since the last call.
+    ///
+    /// # Errors
+    /// The socket failed.
+    pub fn take(&self) -> anyhow::Result<u64> {
+        let mut stats = nix::libc::tpacket_stats { tp_packets: 0, tp_drops: 0 };
+        let mut length = socklen::<nix::libc::tpacket_stats>();
+        // SAFETY: the kernel writes at most `length` bytes, a whole structure's.
+        let result = unsafe {
+            nix::libc::getsockopt(
+                self.socket.as_raw_fd(),
+                nix::libc::SOL_PACKET,
+                nix::libc::PACKET_STATISTICS,
+                (&raw mut stats).cast(),
+                &raw mut length,
+            )
+        };
+        nix::errno::Errno::result(result).context("cannot read a packet socket's counters")?;
+        // Dropped ones are among them.
+        Ok(u64::from(stats.tp_packets))
+    }
+}
+
 /// The index of an interface in the calling thread's namespace.
 ///
 /// # Errors
@@ -147,7 +206,7 @@ pub fn mac(interface: &str) -> anyhow::Result<[u8; 6]> {
 }
 
 /// The address of a packet socket: a protocol, in network order, on an interface.
-#[expect(clippy::cast_possible_truncation, reason = "a family of 17 and a structure of 20 bytes")]
+#[expect(clippy::cast_possible_truncation, reason = "a family of 17")]
 fn address(ifindex: u32, protocol: u16) -> SockAddr {
     let mut storage = SockAddrStorage::zeroed();
     // SAFETY: `sockaddr_ll` fits the storage and any bytes are valid for it.
@@ -155,7 +214,11 @@ fn address(ifindex: u32, protocol: u16) -> SockAddr {
     link.sll_family = nix::libc::AF_PACKET as u16;
     link.sll_protocol = protocol;
     link.sll_ifindex = ifindex.cast_signed();
-    let length = size_of::<nix::libc::sockaddr_ll>() as nix::libc::socklen_t;
     // SAFETY: the storage holds a `sockaddr_ll` of that length.
-    unsafe { SockAddr::new(storage, length) }
+    unsafe { SockAddr::new(storage, socklen::<nix::libc::sockaddr_ll>()) }
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "structures of some bytes")]
+fn socklen<T>() -> nix::libc::socklen_t {
+    size_of::<T>() as nix::libc::socklen_t
 }
