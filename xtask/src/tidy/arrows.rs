@@ -13,6 +13,7 @@ struct Room {
 const ROOMS: &[Room] = &[
     Room { package: "clarion-abi", may_use: &[] },
     Room { package: "clarion-core", may_use: &[] },
+    Room { package: "clarion-fence", may_use: &[] },
     Room { package: "clarion-api", may_use: &[] },
     Room { package: "clarion-config", may_use: &["clarion-core", "clarion-api"] },
     Room { package: "clarion-alloc", may_use: &["clarion-core"] },
@@ -21,7 +22,7 @@ const ROOMS: &[Room] = &[
         may_use: &["clarion-core", "clarion-api", "clarion-config", "clarion-alloc"],
     },
     Room { package: "clarion-bgp", may_use: &["clarion-core"] },
-    Room { package: "clarion-l2", may_use: &["clarion-core"] },
+    Room { package: "clarion-l2", may_use: &["clarion-core", "clarion-fence"] },
     Room { package: "clarion-dataplane", may_use: &["clarion-abi", "clarion-core"] },
     Room { package: "clarion-netlink", may_use: &["clarion-core"] },
     Room {
@@ -62,6 +63,7 @@ const RESERVED: &[(&str, &[&str], &str)] = &[
 pub(super) const PURE: &[&str] = &[
     "clarion-abi",
     "clarion-core",
+    "clarion-fence",
     "clarion-api",
     "clarion-config",
     "clarion-alloc",

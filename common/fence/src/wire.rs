@@ -1,0 +1,171 @@
+//! A probe or an answer: 64 bytes of UDP payload, eight little-endian words.
+//!
+//! | word | what |
+//! |---|---|
+//! | 0 | magic (2 bytes), version, kind, key, flags, heartbeat's age in ms (2 bytes) |
+//! | 1, 2 | sender, receiver |
+//! | 3, 4 | sender's stamp and incarnation |
+//! | 5, 6 | receiver's newest stamp and incarnation, as the sender knows them |
+//! | 7 | SipHash-2-4 of words 0 to 6 |
+//!
+//! No nonce and no window: a stamp counts only when it is newer than all before
+//! it of the same incarnation, so that a replayed message says nothing.
+
+use bytemuck::{Pod, Zeroable};
+
+use crate::siphash::{Key, tag_words};
+use crate::state::NodeId;
+
+/// Bytes of a message.
+pub const LEN: usize = 64;
+const MAGIC: u64 = 0xf3c1;
+const VERSION: u64 = 1;
+
+/// The receiver's newest stamp is granted a lease.
+pub const FLAG_GRANT: u8 = 1;
+/// The sender promised to grant the receiver's incarnation no more.
+pub const FLAG_REFUSE: u8 = 2;
+/// The sender's own leases are valid.
+pub const FLAG_OK: u8 = 4;
+/// The sender can serve addresses.
+pub const FLAG_ABLE: u8 = 8;
+
+/// The message as it lies in a frame, where nothing is aligned.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Pod, Zeroable)]
+pub struct Wire(pub [[u8; 8]; LEN / 8]);
+
+/// What a message asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// An answer, at once, from the kernel.
+    Probe,
+    /// Nothing.
+    Answer,
+}
+
+/// A message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Message {
+    /// Probe or answer.
+    pub kind: Kind,
+    /// Sender.
+    pub from: NodeId,
+    /// Receiver.
+    pub to: NodeId,
+    /// The sender's clock when it sent.
+    pub stamp: u64,
+    /// The sender's incarnation.
+    pub inc: u64,
+    /// The receiver's newest stamp heard; 0 = none.
+    pub echo: u64,
+    /// The receiver's incarnation heard; 0 = none.
+    pub echo_inc: u64,
+    /// Age of the sender's agent's heartbeat in milliseconds, 65,535 = that or more.
+    pub beat_ms: u16,
+    /// `FLAG_*`.
+    pub flags: u8,
+}
+
+impl Message {
+    /// Whether a flag is set.
+    #[inline(always)]
+    #[must_use]
+    pub const fn has(&self, flag: u8) -> bool {
+        self.flags & flag != 0
+    }
+}
+
+/// The keys that are valid: one, or two while the key is being changed.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Pod, Zeroable)]
+pub struct Keys {
+    /// The key for what is sent.
+    pub current: Key,
+    /// The other key that is accepted; id 0 = none.
+    pub other: Key,
+}
+
+impl Keys {
+    /// The key of this number.
+    #[inline(always)]
+    #[must_use]
+    pub fn find(&self, id: u64) -> Option<&Key> {
+        match id {
+            0 => None,
+            id if id == self.current.id => Some(&self.current),
+            id if id == self.other.id => Some(&self.other),
+            _ => None,
+        }
+    }
+}
+
+/// Why a message was dropped unread.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rejected {
+    /// Not one of ours: magic, version or kind.
+    Foreign,
+    /// Under a key that is not valid here.
+    UnknownKey,
+    /// The tag is wrong: forged or damaged.
+    BadTag,
+}
+
+/// Writes and tags a message.
+#[inline(always)]
+#[must_use]
+pub fn seal(message: &Message, key: &Key) -> Wire {
+    let kind = match message.kind {
+        Kind::Probe => 1_u64,
+        Kind::Answer => 2,
+    };
+    let head = MAGIC
+        | VERSION << 16
+        | kind << 24
+        | (key.id & 0xff) << 32
+        | (message.flags as u64) << 40
+        | (message.beat_ms as u64) << 48;
+    let words = [
+        head,
+        message.from.0,
+        message.to.0,
+        message.stamp,
+        message.inc,
+        message.echo,
+        message.echo_inc,
+    ];
+    let [a, b, c, d, e, f, g] = words;
+    Wire([a, b, c, d, e, f, g, tag_words(key, &words)].map(u64::to_le_bytes))
+}
+
+/// Checks and reads a message.
+///
+/// # Errors
+/// It is not one of ours, or not under a valid key.
+#[inline(always)]
+pub fn open(wire: &Wire, keys: &Keys) -> Result<Message, Rejected> {
+    let [head, from, to, stamp, inc, echo, echo_inc, tag] = wire.0.map(u64::from_le_bytes);
+    if head & 0xff_ffff != MAGIC | VERSION << 16 {
+        return Err(Rejected::Foreign);
+    }
+    let kind = match head >> 24 & 0xff {
+        1 => Kind::Probe,
+        2 => Kind::Answer,
+        _ => return Err(Rejected::Foreign),
+    };
+    let Some(key) = keys.find(head >> 32 & 0xff) else { return Err(Rejected::UnknownKey) };
+    if tag_words(key, &[head, from, to, stamp, inc, echo, echo_inc]) != tag {
+        return Err(Rejected::BadTag);
+    }
+    Ok(Message {
+        kind,
+        from: NodeId(from),
+        to: NodeId(to),
+        stamp,
+        inc,
+        echo,
+        echo_inc,
+        beat_ms: (head >> 48 & 0xffff) as u16,
+        flags: (head >> 40 & 0xff) as u8,
+    })
+}
