@@ -6,12 +6,14 @@
 //! |---|---|
 //! | [`order`] | in which order may nodes own an address? |
 //! | [`liveness`] | which nodes are alive, as far as this one can tell? |
-//! | [`ownership`] | who owns each address now? (the interface the lease machine will fill) |
+//! | [`ownership`] | who owns each address now? (by Leases, until [`machine`] takes its place) |
+//! | [`machine`] | the ownership protocol: the agent's half of the fence in the kernel |
 //! | [`frames`] | which bytes tell the segment? |
 //! | [`schedule`] | when are they sent? |
 
 pub mod frames;
 pub mod liveness;
+pub mod machine;
 pub mod order;
 pub mod ownership;
 pub mod schedule;

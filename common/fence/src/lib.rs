@@ -18,7 +18,7 @@
 //! For the verifier of Linux 5.15: no slice, no panic, no allocation, no loop
 //! without a constant bound, no atomic that 5.12 lacks. Each structure has one
 //! writer, the kernel or the agent, so that no update of one overwrites the
-//! other's; see [`Peer`] and [`Vow`].
+//! other's; see [`Peer`].
 
 #![cfg_attr(not(test), no_std)]
 #![forbid(unsafe_code)]
@@ -32,8 +32,8 @@ mod wire;
 
 pub use rules::{
     Asked, Received, answer, answer_stranger, answers, ask, depose, fresh, grants, held, in_force, keep,
-    needed, ok, probe, receive, suspect, suspect_from,
+    needed, ok, probe, receive, recheck, suspect, suspect_from,
 };
 pub use siphash::{Key, SipHash, tag_bytes, tag_words};
-pub use state::{ABLE, Lease, Leases, NEVER, NodeId, Own, Peer, Times, VOTERS, Vow};
-pub use wire::{FLAG_ABLE, FLAG_GRANT, FLAG_OK, FLAG_REFUSE, Keys, Kind, LEN, Message, Rejected, Wire, open, seal};
+pub use state::{ABLE, Lease, Leases, NEVER, NodeId, Own, Peer, Promise, Times, VOTERS};
+pub use wire::{FLAG_ABLE, FLAG_GRANT, FLAG_OK, Keys, Kind, LEN, Message, Rejected, Vote, Wire, open, seal};

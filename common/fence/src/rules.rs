@@ -1,9 +1,8 @@
 //! The rules. Each is a few comparisons; why they fence is in
 //! `docs/design/ownership.md`.
 
-use crate::state::{Leases, NEVER, NodeId, Own, Peer, VOTERS, Vow};
-use crate::state::{ABLE, Lease};
-use crate::wire::{FLAG_ABLE, FLAG_GRANT, FLAG_OK, FLAG_REFUSE, Kind, Message};
+use crate::state::{ABLE, Lease, Leases, NEVER, NodeId, Own, Peer, Promise, VOTERS};
+use crate::wire::{FLAG_ABLE, FLAG_GRANT, FLAG_OK, Kind, Message};
 
 /// Leases that keep a node with `voters` voters: with itself, a majority.
 #[must_use]
@@ -66,32 +65,32 @@ pub const fn fresh(own: &Own, peer: &Peer, now: u64) -> bool {
 /// promise could have served, says that its majority is whole.
 #[inline(always)]
 #[must_use]
-pub const fn in_force(own: &Own, peer: &Peer, vow: &Vow) -> bool {
-    vow.inc != 0 && vow.inc == peer.inc && peer.ok_echo < vow.at.saturating_add(own.times.window)
+pub const fn in_force(own: &Own, peer: &Peer, promise: &Promise) -> bool {
+    promise.inc != 0 && promise.inc == peer.inc && peer.ok_echo < promise.at.saturating_add(own.times.window)
 }
 
 /// Whether the peer is granted a lease: heard, hearing us (else a node that
 /// nothing reaches would keep its voters' confidence), and not promised away.
 #[inline(always)]
 #[must_use]
-pub const fn grants(own: &Own, peer: &Peer, vow: &Vow, now: u64) -> bool {
+pub const fn grants(own: &Own, peer: &Peer, promise: &Promise, now: u64) -> bool {
     let recent = own.times.lease / 5 * 3;
-    peer.inc != 0 && peer.rt != 0 && now.saturating_sub(peer.rt) < recent && !in_force(own, peer, vow)
+    peer.inc != 0 && peer.rt != 0 && now.saturating_sub(peer.rt) < recent && !in_force(own, peer, promise)
 }
 
-/// When the peer becomes suspect unless it is granted another lease.
+/// When a peer becomes suspect whose newest granted stamp was heard at `granted`
+/// (the later of the kernel's and the agent's), unless it is granted another.
 #[inline(always)]
 #[must_use]
-pub const fn suspect_from(own: &Own, peer: &Peer, vow: &Vow) -> u64 {
-    let granted = if peer.granted > vow.granted { peer.granted } else { vow.granted };
+pub const fn suspect_from(own: &Own, granted: u64) -> u64 {
     granted.saturating_add(own.times.lease).saturating_add(own.times.margin)
 }
 
 /// Whether every lease that we granted the peer has surely ended.
 #[inline(always)]
 #[must_use]
-pub const fn suspect(own: &Own, peer: &Peer, vow: &Vow, now: u64) -> bool {
-    now > suspect_from(own, peer, vow)
+pub const fn suspect(own: &Own, granted: u64, now: u64) -> bool {
+    now > suspect_from(own, granted)
 }
 
 #[inline(always)]
@@ -109,34 +108,38 @@ fn compose(own: &Own, leases: &Leases, kind: Kind, to: NodeId, now: u64) -> Mess
 
 /// The kernel's answer to a peer's probe.
 ///
-/// `vow` reads the agent's word anew each time it is called. It is called once
-/// more after [`Peer::granted`] was stored, with a full barrier before it: an
-/// agent that promises stores its word first and then reads `granted`, so that
-/// of a grant and a promise at one moment at least one sees the other.
+/// A grant and a promise at one moment, on two CPUs, must not miss each other.
+/// Therefore who grants stores `granted` first and then reads the promise, and
+/// who promises stores the promise first and then reads `granted` ([`ask`]), with
+/// a full barrier between. `promise` reads the peer's promise anew each time it
+/// is called.
 #[inline(always)]
 #[must_use]
 pub fn answer(
     own: &Own,
     leases: &Leases,
     peer: &mut Peer,
-    vow: impl Fn() -> Vow,
+    promise: impl Fn() -> Promise,
     to: NodeId,
     now: u64,
 ) -> Message {
     let mut message = compose(own, leases, Kind::Answer, to, now);
     (message.echo, message.echo_inc) = (peer.stamp, peer.inc);
-    let mut word = vow();
-    if grants(own, peer, &word, now) {
+    if grants(own, peer, &promise(), now) {
         peer.granted = peer.heard;
-        word = vow();
-        if grants(own, peer, &word, now) {
-            message.flags |= FLAG_GRANT;
-        }
+        message.flags |= FLAG_GRANT;
     }
-    if in_force(own, peer, &word) {
-        message.flags |= FLAG_REFUSE;
-    }
+    recheck(own, peer, &promise(), &mut message);
     message
+}
+
+/// Takes back a grant that a promise forbids: called with the promise as it is
+/// after `granted` was stored.
+#[inline(always)]
+pub const fn recheck(own: &Own, peer: &Peer, promise: &Promise, message: &mut Message) {
+    if in_force(own, peer, promise) {
+        message.flags &= !FLAG_GRANT;
+    }
 }
 
 /// The answer to a probe of a node that is no peer of ours: it may be about to
@@ -149,17 +152,14 @@ pub fn answer_stranger(own: &Own, leases: &Leases, probe: &Message, now: u64) ->
     message
 }
 
-/// The agent's probe of a peer. The caller stores `vow` before it sends.
+/// The agent's probe of a peer. If it grants, the caller stores `peer.heard` as
+/// its own `granted`, reads the peer again, and calls [`recheck`].
 #[must_use]
-pub fn probe(own: &Own, leases: &Leases, peer: &Peer, vow: &mut Vow, to: NodeId, now: u64) -> Message {
+pub fn probe(own: &Own, leases: &Leases, peer: &Peer, to: NodeId, now: u64) -> Message {
     let mut message = compose(own, leases, Kind::Probe, to, now);
     (message.echo, message.echo_inc) = (peer.stamp, peer.inc);
-    if grants(own, peer, vow, now) {
-        vow.granted = peer.heard;
+    if grants(own, peer, &peer.promise, now) {
         message.flags |= FLAG_GRANT;
-    }
-    if in_force(own, peer, vow) {
-        message.flags |= FLAG_REFUSE;
     }
     message
 }
@@ -178,21 +178,16 @@ pub enum Received {
 
 /// The kernel takes in a peer's message (addressed to us and properly tagged).
 #[inline(always)]
-pub fn receive(
-    own: &Own,
-    leases: &mut Leases,
-    peer: &mut Peer,
-    vow: &Vow,
-    message: &Message,
-    now: u64,
-) -> Received {
+pub fn receive(own: &Own, leases: &mut Leases, peer: &mut Peer, message: &Message, now: u64) -> Received {
     if message.inc < peer.inc || message.inc == 0 {
         return Received::Older;
     }
     if message.inc > peer.inc {
-        // Nothing of the former incarnation holds. It has a whole lease's time.
+        // Nothing of the former incarnation holds. It has a whole lease's time. Who
+        // was promised what, and when, still keeps others from asking.
+        let promise = peer.promise;
         *peer = Peer::new(now);
-        peer.inc = message.inc;
+        (peer.inc, peer.promise) = (message.inc, promise);
     }
     if message.stamp <= peer.stamp {
         return Received::Replayed;
@@ -204,21 +199,21 @@ pub fn receive(
     peer.ahead = if message.echo_inc > own.inc { message.echo_inc } else { 0 };
     // A stamp of another boot or from the future is worth nothing.
     if message.echo_inc == own.inc && message.echo != 0 && message.echo <= now {
-        round_trip(own, leases, peer, vow, message, now);
+        round_trip(own, leases, peer, message, now);
     }
     Received::Taken
 }
 
 #[inline(always)]
-fn round_trip(own: &Own, leases: &mut Leases, peer: &mut Peer, vow: &Vow, message: &Message, now: u64) {
+fn round_trip(own: &Own, leases: &mut Leases, peer: &mut Peer, message: &Message, now: u64) {
     if message.echo > peer.rt {
         peer.rt = message.echo;
     }
     extend(own, leases, message);
     if message.has(FLAG_OK) && message.echo > peer.ok_echo {
-        let promised = in_force(own, peer, vow);
+        let promised = in_force(own, peer, &peer.promise);
         peer.ok_echo = message.echo;
-        if promised && !in_force(own, peer, vow) {
+        if promised && !in_force(own, peer, &peer.promise) {
             // Suspicion starts anew.
             peer.granted = now;
         }
@@ -235,10 +230,7 @@ fn extend(own: &Own, leases: &mut Leases, message: &Message) {
                 *lease = Lease { voter: message.from, inc: own.inc, until: 0 };
             }
             let until = message.echo.saturating_add(own.times.lease);
-            if message.has(FLAG_REFUSE) {
-                // Cuts the rest of a lease short where our clock stood still.
-                lease.until = 0;
-            } else if message.has(FLAG_GRANT) && until > lease.until {
+            if message.has(FLAG_GRANT) && until > lease.until {
                 lease.until = until;
             }
         }
@@ -260,25 +252,41 @@ pub enum Asked {
     NewerPromise,
 }
 
-/// Voter's side of an ASK of `asker` about incarnation `inc` of the peer. On
-/// [`Asked::Yes`] the caller stores `vow`, reads the peer again, and says yes
-/// only if this function would still ([`answer`] says why).
+/// The voter's side of an ASK of `asker` about incarnations up to `inc` of the
+/// peer. `granted` reads, each time it is called, when the newest stamp that was
+/// granted a lease was heard: the later of the kernel's word and the agent's. It
+/// is called again after the promise was stored, for the reason given at
+/// [`answer`].
+#[inline(always)]
 #[must_use]
-pub fn ask(own: &Own, peer: &Peer, vow: &mut Vow, inc: u64, asker: NodeId, now: u64) -> Asked {
-    if asker != own.id {
-        vow.asked = now;
+pub fn ask(
+    own: &Own,
+    peer: &mut Peer,
+    granted: impl Fn(&Peer) -> u64,
+    inc: u64,
+    asker: NodeId,
+    now: u64,
+) -> Asked {
+    if asker.0 != own.id.0 {
+        peer.promise.asked = now;
     }
     // An incarnation before the newest heard can never be granted anything again.
-    if peer.inc <= inc && !suspect(own, peer, vow, now) {
+    let reborn = peer.inc > inc;
+    if !reborn && !suspect(own, granted(peer), now) {
         return Asked::NotSuspect;
     }
-    let bound = vow.inc != 0 && now.saturating_sub(vow.at) < own.times.window;
-    if bound && vow.by != asker {
+    let before = peer.promise;
+    let bound = before.inc != 0 && now.saturating_sub(before.at) < own.times.window;
+    if bound && before.by.0 != asker.0 {
         return Asked::Promised;
     }
-    if vow.inc > inc && in_force(own, peer, vow) {
+    if before.inc > inc && in_force(own, peer, &before) {
         return Asked::NewerPromise;
     }
-    (vow.inc, vow.by, vow.at) = (inc, asker, now);
+    (peer.promise.inc, peer.promise.by, peer.promise.at) = (inc, asker, now);
+    if !reborn && !suspect(own, granted(peer), now) {
+        peer.promise = before;
+        return Asked::NotSuspect;
+    }
     Asked::Yes
 }

@@ -99,8 +99,30 @@ pub struct Lease {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Pod, Zeroable)]
 pub struct Leases(pub [Lease; VOTERS]);
 
+/// What was promised about another node. Votes are the kernel's, so that a dead
+/// agent costs its node nothing but the node's own place among the takers.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Pod, Zeroable)]
+pub struct Promise {
+    /// The incarnation that is granted no lease any more; 0 = no promise.
+    pub inc: u64,
+    /// To whom that was promised.
+    pub by: NodeId,
+    /// When.
+    pub at: u64,
+    /// When another node last asked for such a promise; 0 = never.
+    pub asked: u64,
+}
+
+impl Promise {
+    /// Nothing was promised.
+    pub const NONE: Self = Self { inc: 0, by: NodeId::NOBODY, at: 0, asked: 0 };
+}
+
 /// What the kernel knows of another node. Written by the kernel, but for the
-/// first value, which the agent puts there ([`Peer::new`]).
+/// first value, which the agent puts there ([`Peer::new`]). The agent's own word
+/// about a peer is one number in a map of its own: when the newest stamp that a
+/// probe of the agent's echoed with a grant was heard (as [`Peer::granted`]).
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Pod, Zeroable)]
 pub struct Peer {
@@ -123,6 +145,8 @@ pub struct Peer {
     /// An incarnation of ours that it knows and that is greater than ours (our
     /// boot had a wrong clock); 0 = none.
     pub ahead: u64,
+    /// Our promise about it.
+    pub promise: Promise,
 }
 
 impl Peer {
@@ -140,32 +164,12 @@ impl Peer {
             beat: 0,
             flags: 0,
             ahead: 0,
+            promise: Promise::NONE,
         }
     }
 }
 
-/// What the agent did about another node. Written by the agent.
-#[repr(C)]
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Pod, Zeroable)]
-pub struct Vow {
-    /// The incarnation that no lease is granted any more; 0 = no promise.
-    pub inc: u64,
-    /// To whom that was promised.
-    pub by: NodeId,
-    /// When.
-    pub at: u64,
-    /// When another node last asked for such a promise; 0 = never.
-    pub asked: u64,
-    /// As [`Peer::granted`], for grants in the agent's own probes.
-    pub granted: u64,
-}
-
-impl Vow {
-    /// Nothing was promised or granted.
-    pub const NONE: Self = Self { inc: 0, by: NodeId::NOBODY, at: 0, asked: 0, granted: 0 };
-}
-
 const _: () = {
     assert!(size_of::<Times>() == 32 && size_of::<Own>() == 104);
-    assert!(size_of::<Leases>() == 96 && size_of::<Peer>() == 72 && size_of::<Vow>() == 40);
+    assert!(size_of::<Leases>() == 96 && size_of::<Peer>() == 104);
 };

@@ -25,7 +25,7 @@ fn message(from: NodeId, to: NodeId, stamp: u64, echo: u64, flags: u8) -> Messag
 }
 
 fn key() -> Key {
-    Key::new(3, core::array::from_fn(|i| i as u8))
+    Key::new(3, core::array::from_fn(|i| u8::try_from(i).unwrap()))
 }
 
 #[test]
@@ -42,7 +42,11 @@ fn the_tag_is_siphash_2_4() {
 fn a_majority_with_oneself_keeps_and_the_rest_deposes() {
     let table = [(0, 0, 1, 0), (1, 1, 1, 0), (2, 1, 2, 1), (3, 2, 2, 2), (4, 2, 3, 2)];
     for (voters, keeps, deposes, needs) in table {
-        assert_eq!((keep(voters), depose(voters), needed(voters)), (keeps, deposes, needs), "{voters} voters");
+        assert_eq!(
+            (keep(voters), depose(voters), needed(voters)),
+            (keeps, deposes, needs),
+            "{voters} voters"
+        );
         assert!(keep(voters) + depose(voters) > voters, "both at once with {voters} voters");
     }
 }
@@ -51,7 +55,7 @@ fn a_majority_with_oneself_keeps_and_the_rest_deposes() {
 fn a_lease_runs_from_the_own_stamp_and_for_the_own_incarnation() {
     let (mut own, mut leases, mut peer) = (own(X, &[V, NodeId(3)]), empty(), Peer::new(0));
     let grant = message(V, X, 500, 100 * MS, FLAG_GRANT);
-    assert_eq!(receive(&own, &mut leases, &mut peer, &Vow::NONE, &grant, 130 * MS), Received::Taken);
+    assert_eq!(receive(&own, &mut leases, &mut peer, &grant, 130 * MS), Received::Taken);
     assert!(ok(&own, &leases, 220 * MS - 1) && !ok(&own, &leases, 220 * MS));
     own.inc = 8;
     assert!(!ok(&own, &leases, 150 * MS), "the former incarnation's lease");
@@ -69,7 +73,7 @@ fn echoes_of_another_boot_or_of_the_future_are_worth_nothing() {
         ("no grant", Message { flags: 0, ..grant }),
     ] {
         let (mut leases, mut peer) = (empty(), Peer::new(0));
-        receive(&own, &mut leases, &mut peer, &Vow::NONE, &bad, 130 * MS);
+        receive(&own, &mut leases, &mut peer, &bad, 130 * MS);
         assert!(!ok(&own, &leases, 130 * MS), "{what}");
     }
 }
@@ -78,16 +82,16 @@ fn echoes_of_another_boot_or_of_the_future_are_worth_nothing() {
 fn what_is_replayed_or_older_changes_nothing() {
     let own = own(X, &[V, NodeId(3)]);
     let (mut leases, mut peer) = (empty(), Peer::new(0));
-    let refuse = message(V, X, 400, 90 * MS, FLAG_REFUSE);
+    let former = message(V, X, 400, 90 * MS, FLAG_GRANT);
     let grant = message(V, X, 500, 100 * MS, FLAG_GRANT);
-    receive(&own, &mut leases, &mut peer, &Vow::NONE, &refuse, 120 * MS);
-    receive(&own, &mut leases, &mut peer, &Vow::NONE, &grant, 130 * MS);
+    receive(&own, &mut leases, &mut peer, &former, 120 * MS);
+    receive(&own, &mut leases, &mut peer, &grant, 130 * MS);
     let before = (leases, peer);
-    let older = Message { inc: 6, stamp: 900, ..refuse };
+    let older = Message { inc: 6, stamp: 900, ..former };
     for (message, expected) in
-        [(refuse, Received::Replayed), (grant, Received::Replayed), (older, Received::Older)]
+        [(former, Received::Replayed), (grant, Received::Replayed), (older, Received::Older)]
     {
-        assert_eq!(receive(&own, &mut leases, &mut peer, &Vow::NONE, &message, 140 * MS), expected);
+        assert_eq!(receive(&own, &mut leases, &mut peer, &message, 140 * MS), expected);
     }
     assert_eq!((leases, peer), before);
 }
@@ -96,45 +100,71 @@ fn what_is_replayed_or_older_changes_nothing() {
 fn a_node_with_a_set_back_clock_learns_which_incarnation_it_needs() {
     let (own, mut leases, mut peer) = (own(X, &[V]), empty(), Peer::new(0));
     let answer = Message { echo_inc: 9, ..message(V, X, 500, 0, 0) };
-    receive(&own, &mut leases, &mut peer, &Vow::NONE, &answer, MS);
+    receive(&own, &mut leases, &mut peer, &answer, MS);
     assert_eq!(peer.ahead, 9);
+}
+
+fn ask_as(own: &Own, peer: &mut Peer, inc: u64, asker: NodeId, now: u64) -> Asked {
+    ask(own, peer, |peer| peer.granted, inc, asker, now)
 }
 
 #[test]
 fn a_promise_stands_until_the_peer_was_whole_after_the_window() {
     let (own, mut leases) = (own(V, &[X]), empty());
     let mut peer = Peer { inc: 7, rt: 999 * MS, granted: 800 * MS, ..Peer::new(0) };
-    let mut vow = Vow::NONE;
-    assert_eq!(ask(&own, &peer, &mut vow, 7, NodeId(9), 900 * MS), Asked::NotSuspect);
-    assert_eq!((vow.inc, vow.asked), (0, 900 * MS));
-    assert_eq!(ask(&own, &peer, &mut vow, 7, NodeId(9), 1000 * MS), Asked::Yes);
-    assert!(!grants(&own, &peer, &vow, 1000 * MS), "heard, and granted no more");
+    assert_eq!(ask_as(&own, &mut peer, 7, NodeId(9), 900 * MS), Asked::NotSuspect);
+    assert_eq!((peer.promise.inc, peer.promise.asked), (0, 900 * MS));
+    assert_eq!(ask_as(&own, &mut peer, 7, NodeId(9), 1000 * MS), Asked::Yes);
+    assert!(!grants(&own, &peer, &peer.promise, 1000 * MS), "heard, and granted no more");
     for (echo, flags, stands) in
         [(1049 * MS, FLAG_OK, true), (1060 * MS, 0, true), (1050 * MS, FLAG_OK, false)]
     {
         let mut peer = peer;
         let says = message(X, V, 10, echo, flags);
-        receive(&own, &mut leases, &mut peer, &vow, &says, 1100 * MS);
-        assert_eq!(in_force(&own, &peer, &vow), stands, "{echo} {flags}");
+        receive(&own, &mut leases, &mut peer, &says, 1100 * MS);
+        assert_eq!(in_force(&own, &peer, &peer.promise), stands, "{echo} {flags}");
         assert_eq!(peer.granted == 1100 * MS, !stands);
     }
     peer.inc = 8;
-    assert!(!in_force(&own, &peer, &vow), "a new incarnation was never promised away");
+    assert!(!in_force(&own, &peer, &peer.promise), "a new incarnation was never promised away");
 }
 
 #[test]
 fn a_promise_is_bound_to_its_asker_for_the_window() {
     let own = own(V, &[X]);
-    let peer = Peer { inc: 7, granted: 800 * MS, ..Peer::new(0) };
-    let mut vow = Vow::NONE;
+    let mut peer = Peer { inc: 7, granted: 800 * MS, ..Peer::new(0) };
     let (a, b) = (NodeId(8), NodeId(9));
-    assert_eq!(ask(&own, &peer, &mut vow, 7, a, 1000 * MS), Asked::Yes);
-    assert_eq!(ask(&own, &peer, &mut vow, 7, b, 1049 * MS), Asked::Promised);
-    assert_eq!(ask(&own, &peer, &mut vow, 6, b, 1049 * MS), Asked::Promised, "an older one neither");
-    assert_eq!(ask(&own, &peer, &mut vow, 7, a, 1049 * MS), Asked::Yes);
-    assert_eq!(ask(&own, &peer, &mut vow, 7, b, 1098 * MS), Asked::Promised);
-    assert_eq!(ask(&own, &peer, &mut vow, 6, b, 1099 * MS), Asked::NewerPromise);
-    assert_eq!(ask(&own, &peer, &mut vow, 7, b, 1099 * MS), Asked::Yes);
+    assert_eq!(ask_as(&own, &mut peer, 7, a, 1000 * MS), Asked::Yes);
+    assert_eq!(ask_as(&own, &mut peer, 7, b, 1049 * MS), Asked::Promised);
+    assert_eq!(ask_as(&own, &mut peer, 6, b, 1049 * MS), Asked::Promised);
+    assert_eq!(ask_as(&own, &mut peer, 7, a, 1049 * MS), Asked::Yes);
+    assert_eq!(ask_as(&own, &mut peer, 7, b, 1098 * MS), Asked::Promised);
+    assert_eq!(ask_as(&own, &mut peer, 6, b, 1099 * MS), Asked::NewerPromise);
+    assert_eq!(ask_as(&own, &mut peer, 7, b, 1099 * MS), Asked::Yes);
+}
+
+#[test]
+fn a_grant_that_passes_a_promise_on_the_way_is_seen_by_one_of_them() {
+    let own = own(V, &[X]);
+    let peer = Peer { inc: 7, rt: 999 * MS, granted: 800 * MS, heard: 990 * MS, ..Peer::new(0) };
+    // The grant is stored after the first look and before the second.
+    let calls = core::cell::Cell::new(0);
+    let granted = |_: &Peer| {
+        calls.set(calls.get() + 1);
+        if calls.get() == 1 { 800 * MS } else { 990 * MS }
+    };
+    let mut voter = peer;
+    assert_eq!(ask(&own, &mut voter, granted, 7, NodeId(9), 1000 * MS), Asked::NotSuspect);
+    assert_eq!(voter.promise.inc, 0, "taken back");
+    // The promise is stored after the first look and before the second.
+    let promised = Promise { inc: 7, by: NodeId(9), at: 1000 * MS, asked: 0 };
+    calls.set(0);
+    let promise = || {
+        calls.set(calls.get() + 1);
+        if calls.get() == 1 { Promise::NONE } else { promised }
+    };
+    let answer = answer(&own, &empty(), &mut peer.clone(), promise, X, 1000 * MS);
+    assert!(!answer.has(FLAG_GRANT));
 }
 
 #[test]
@@ -198,29 +228,35 @@ proptest! {
         let (own_x, own_v) = (own(X, &[V, NodeId(3)]), own(V, &[X, NodeId(3)]));
         let (mut lx, mut lv) = (empty(), empty());
         let (mut x_of_v, mut v_of_x) = (Peer::new(1), Peer::new(1));
-        let mut vow = Vow::NONE;
+        let mut word = 0;
         let (mut to_x, mut to_v): (Vec<Message>, Vec<Message>) = (Vec::new(), Vec::new());
         let mut now = MS;
         for (what, pick, wait) in steps {
             now += wait * MS;
             match what {
-                0 => to_v.push(probe(&own_x, &lx, &x_of_v, &mut Vow::NONE, V, now)),
-                1 => to_x.push(probe(&own_v, &lv, &v_of_x, &mut vow, X, now)),
+                0 => to_v.push(probe(&own_x, &lx, &x_of_v, V, now)),
+                1 => {
+                    let message = probe(&own_v, &lv, &v_of_x, X, now);
+                    if message.has(FLAG_GRANT) {
+                        word = v_of_x.heard;
+                    }
+                    to_x.push(message);
+                }
                 // Taken in, yet left on the wire: it may come again.
                 2 => if let Some(m) = to_v.get(to_v.len().saturating_sub(pick + 1)).copied() {
-                    receive(&own_v, &mut lv, &mut v_of_x, &vow, &m, now);
+                    receive(&own_v, &mut lv, &mut v_of_x, &m, now);
                     if m.kind == Kind::Probe {
-                        to_x.push(answer(&own_v, &lv, &mut v_of_x, || vow, X, now));
+                        to_x.push(answer(&own_v, &lv, &mut v_of_x, || Promise::NONE, X, now));
                     }
                 },
                 _ => if let Some(m) = to_x.get(to_x.len().saturating_sub(pick + 1)).copied() {
-                    receive(&own_x, &mut lx, &mut x_of_v, &Vow::NONE, &m, now);
+                    receive(&own_x, &mut lx, &mut x_of_v, &m, now);
                     if m.kind == Kind::Probe {
-                        to_v.push(answer(&own_x, &lx, &mut x_of_v, || Vow::NONE, V, now));
+                        to_v.push(answer(&own_x, &lx, &mut x_of_v, || Promise::NONE, V, now));
                     }
                 },
             }
-            let later = suspect_from(&own_v, &v_of_x, &vow) + 1;
+            let later = suspect_from(&own_v, v_of_x.granted.max(word)) + 1;
             prop_assert!(!ok(&own_x, &lx, later), "a lease outlives the voter's count");
         }
     }

@@ -1,4 +1,4 @@
-//! A probe or an answer: 64 bytes of UDP payload, eight little-endian words.
+//! What kernels say to one another: 64 bytes of UDP payload, eight little-endian words.
 //!
 //! | word | what |
 //! |---|---|
@@ -8,8 +8,13 @@
 //! | 5, 6 | receiver's newest stamp and incarnation, as the sender knows them |
 //! | 7 | SipHash-2-4 of words 0 to 6 |
 //!
-//! No nonce and no window: a stamp counts only when it is newer than all before
-//! it of the same incarnation, so that a replayed message says nothing.
+//! A vote has the nonce in word 3, and in words 5 and 6 the node that is to be
+//! deposed and its incarnation; flags and age say nothing.
+//!
+//! No window: a stamp counts only when it is newer than all before
+//! it of the same incarnation, so that a replayed message says nothing; a replayed
+//! YES has an old nonce, and a replayed ASK finds a promise only where the peer is
+//! suspect anyway.
 
 use bytemuck::{Pod, Zeroable};
 
@@ -23,12 +28,10 @@ const VERSION: u64 = 1;
 
 /// The receiver's newest stamp is granted a lease.
 pub const FLAG_GRANT: u8 = 1;
-/// The sender promised to grant the receiver's incarnation no more.
-pub const FLAG_REFUSE: u8 = 2;
 /// The sender's own leases are valid.
-pub const FLAG_OK: u8 = 4;
+pub const FLAG_OK: u8 = 2;
 /// The sender can serve addresses.
-pub const FLAG_ABLE: u8 = 8;
+pub const FLAG_ABLE: u8 = 4;
 
 /// The message as it lies in a frame, where nothing is aligned.
 #[repr(C)]
@@ -42,6 +45,21 @@ pub enum Kind {
     Probe,
     /// Nothing.
     Answer,
+    /// A promise, at once, from the kernel: [`Message::vote`].
+    Ask,
+    /// Nothing: it was promised. For the agent that asked.
+    Yes,
+}
+
+/// What a voter is asked to promise: to grant a node nothing more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Vote {
+    /// Which node.
+    pub about: NodeId,
+    /// Up to which incarnation.
+    pub inc: u64,
+    /// The collection that the vote is for.
+    pub nonce: u64,
 }
 
 /// A message.
@@ -74,6 +92,27 @@ impl Message {
     pub const fn has(&self, flag: u8) -> bool {
         self.flags & flag != 0
     }
+
+    /// A question for a vote.
+    #[must_use]
+    pub const fn ask(from: NodeId, to: NodeId, inc: u64, vote: Vote) -> Self {
+        let (stamp, echo, echo_inc) = (vote.nonce, vote.about.0, vote.inc);
+        Self { kind: Kind::Ask, from, to, stamp, inc, echo, echo_inc, beat_ms: 0, flags: 0 }
+    }
+
+    /// What an ASK or a YES is about.
+    #[inline(always)]
+    #[must_use]
+    pub const fn vote(&self) -> Vote {
+        Vote { about: NodeId(self.echo), inc: self.echo_inc, nonce: self.stamp }
+    }
+
+    /// The YES to an ASK, from a node of this incarnation.
+    #[inline(always)]
+    #[must_use]
+    pub const fn yes(&self, inc: u64) -> Self {
+        Self { kind: Kind::Yes, from: self.to, to: self.from, inc, ..*self }
+    }
 }
 
 /// The keys that are valid: one, or two while the key is being changed.
@@ -101,7 +140,7 @@ impl Keys {
 }
 
 /// Why a message was dropped unread.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Rejected {
     /// Not one of ours: magic, version or kind.
     Foreign,
@@ -118,6 +157,8 @@ pub fn seal(message: &Message, key: &Key) -> Wire {
     let kind = match message.kind {
         Kind::Probe => 1_u64,
         Kind::Answer => 2,
+        Kind::Ask => 3,
+        Kind::Yes => 4,
     };
     let head = MAGIC
         | VERSION << 16
@@ -125,15 +166,8 @@ pub fn seal(message: &Message, key: &Key) -> Wire {
         | (key.id & 0xff) << 32
         | (message.flags as u64) << 40
         | (message.beat_ms as u64) << 48;
-    let words = [
-        head,
-        message.from.0,
-        message.to.0,
-        message.stamp,
-        message.inc,
-        message.echo,
-        message.echo_inc,
-    ];
+    let words =
+        [head, message.from.0, message.to.0, message.stamp, message.inc, message.echo, message.echo_inc];
     let [a, b, c, d, e, f, g] = words;
     Wire([a, b, c, d, e, f, g, tag_words(key, &words)].map(u64::to_le_bytes))
 }
@@ -151,6 +185,8 @@ pub fn open(wire: &Wire, keys: &Keys) -> Result<Message, Rejected> {
     let kind = match head >> 24 & 0xff {
         1 => Kind::Probe,
         2 => Kind::Answer,
+        3 => Kind::Ask,
+        4 => Kind::Yes,
         _ => return Err(Rejected::Foreign),
     };
     let Some(key) = keys.find(head >> 32 & 0xff) else { return Err(Rejected::UnknownKey) };

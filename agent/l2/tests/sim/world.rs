@@ -1,0 +1,498 @@
+//! The event loop.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::sync::Arc;
+
+use clarion_fence::{self as fence, Asked, Key, Keys, Kind, Message};
+use clarion_l2::machine::{Body, Input, Machine, Output, Plan, Timing, decode};
+
+use super::MS;
+use super::check::Checker;
+use super::controller::{Controller, address_index, index_of, node_id};
+use super::faults::Fault;
+use super::net::{Links, Packet, Quality};
+use super::node::{Clock, Maps, Node, RING, SOCKET};
+use super::report::Timeline;
+use super::rng::Rng;
+
+/// A safeguard taken away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Tamper {
+    /// The kernel answers without leases.
+    NoFence,
+    /// Leases run from when a grant arrives, not from the own stamp.
+    LeaseFromArrival,
+    /// A voter grants to who hears nothing.
+    NoRoundTrip,
+    /// Promises end by themselves.
+    PromiseEnds,
+    /// Promises are made to anybody who asks.
+    SharedPromise,
+    /// Nobody hears claims.
+    NoClaims,
+    /// Nobody passes on what another claimed.
+    NoForwarding,
+    /// Takers hear no answer of the segment.
+    NoResolve,
+
+    /// Nobody learns of an agent's heartbeat.
+    NoHeartbeat,
+}
+
+#[derive(Clone)]
+pub(crate) struct Config {
+    pub(crate) seed: u64,
+    pub(crate) nodes: usize,
+    pub(crate) addresses: usize,
+    pub(crate) quality: Quality,
+    pub(crate) timing: Timing,
+    pub(crate) slow_watch: bool,
+    pub(crate) tamper: Option<Tamper>,
+    /// Look for darkness this often.
+    pub(crate) sample: u64,
+}
+
+impl Config {
+    pub(crate) fn new(seed: u64, nodes: usize) -> Self {
+        Self {
+            seed,
+            nodes,
+            addresses: nodes * 2,
+            quality: Quality { loss: 0.0, tail: false, doubled: 0.0 },
+            timing: Timing { grace: 5000 * MS, ..Timing::default() },
+            slow_watch: false,
+            tamper: None,
+            sample: MS,
+        }
+    }
+
+    pub(crate) fn loss(mut self, loss: f64) -> Self {
+        self.quality.loss = loss;
+        self
+    }
+
+    pub(crate) fn consistent(mut self) -> Self {
+        self.timing.available = None;
+        self
+    }
+}
+
+pub(crate) enum Event {
+    Arrive { to: usize, from: usize, packet: Packet },
+    Timer(usize),
+    Plan(usize, Arc<Plan>),
+    Fault(Fault),
+    Control,
+    Sample,
+}
+
+struct Queued {
+    at: u64,
+    order: u64,
+    event: Event,
+}
+
+impl PartialEq for Queued {
+    fn eq(&self, other: &Self) -> bool {
+        (self.at, self.order) == (other.at, other.order)
+    }
+}
+impl Eq for Queued {}
+impl PartialOrd for Queued {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+impl Ord for Queued {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        (self.at, self.order).cmp(&(other.at, other.order))
+    }
+}
+
+pub(crate) struct World {
+    pub(crate) config: Config,
+    pub(crate) now: u64,
+    pub(crate) rng: Rng,
+    pub(crate) nodes: Vec<Node>,
+    pub(crate) links: Links,
+    pub(crate) controller: Controller,
+    pub(crate) published: Arc<Plan>,
+    pub(crate) checker: Checker,
+    pub(crate) timeline: Timeline,
+    keys: Keys,
+    queue: BinaryHeap<Reverse<Queued>>,
+    order: u64,
+    pub(crate) datagrams: u64,
+    pub(crate) signals: u64,
+}
+
+impl World {
+    pub(crate) fn new(config: Config) -> Self {
+        let mut rng = Rng::new(config.seed);
+        let controller = Controller::new(&config);
+        let none = Key { id: 0, k0: 0, k1: 0 };
+        let nodes = (0..config.nodes)
+            .map(|i| {
+                let ppm = rng.unit() * 400.0 - 200.0;
+                Node {
+                    id: node_id(i),
+                    power: false,
+                    frozen: None,
+                    agent: None,
+                    agent_paused: false,
+                    api: true,
+                    clock: Clock::new(0, 0, ppm),
+                    maps: Maps::default(),
+                    ring: Vec::new(),
+                    socket: Vec::new(),
+                    incs: 0,
+                    ppm,
+                    timer: u64::MAX,
+                    plan: None,
+                    boots: 0,
+                }
+            })
+            .collect();
+        let mut world = Self {
+            now: 0,
+            rng,
+            nodes,
+            links: Links::new(config.nodes),
+            published: Arc::new(controller.plan.clone()),
+            controller,
+            checker: Checker::new(config.addresses),
+            timeline: Timeline::default(),
+            keys: Keys { current: Key::new(1, [42; 16]), other: none },
+            queue: BinaryHeap::new(),
+            order: 0,
+            datagrams: 0,
+            signals: 0,
+            config,
+        };
+        // Nobody's probes keep step with anybody's.
+        for node in 0..world.nodes.len() {
+            let at = world.rng.range(0, 200 * MS);
+            world.schedule(at, Event::Fault(Fault::Boot(node)));
+        }
+        world.schedule(0, Event::Sample);
+        world.schedule(250 * MS, Event::Control);
+        world
+    }
+
+    pub(crate) fn line(&mut self, text: String) {
+        self.timeline.push(self.now, text);
+    }
+
+    pub(crate) fn schedule(&mut self, at: u64, event: Event) {
+        self.order += 1;
+        self.queue.push(Reverse(Queued { at, order: self.order, event }));
+    }
+
+    pub(crate) fn run_until(&mut self, until: u64) {
+        while let Some(Reverse(next)) = self.queue.peek() {
+            if next.at > until {
+                break;
+            }
+            let Some(Reverse(next)) = self.queue.pop() else { break };
+            self.now = next.at;
+            self.dispatch(next.event);
+            self.check();
+        }
+        self.now = until;
+    }
+
+    fn dispatch(&mut self, event: Event) {
+        match event {
+            Event::Arrive { to, from, packet } => self.arrive(to, from, packet),
+            Event::Timer(node) => {
+                if self.nodes[node].timer == self.now {
+                    self.nodes[node].timer = u64::MAX;
+                    if self.nodes[node].agent_runs() {
+                        self.poll(node);
+                    }
+                }
+            }
+            Event::Plan(node, plan) => {
+                if self.nodes[node].power && self.nodes[node].api {
+                    self.nodes[node].plan = Some(Arc::clone(&plan));
+                    self.input(node, Input::Plan(plan));
+                }
+            }
+            Event::Fault(fault) => self.strike(fault),
+            Event::Control => {
+                self.control();
+                self.schedule(self.now + 250 * MS, Event::Control);
+            }
+            Event::Sample => {
+                self.sample();
+                self.schedule(self.now + self.config.sample, Event::Sample);
+            }
+        }
+    }
+
+    // Machines.
+
+    pub(crate) fn boot(&mut self, node: usize) {
+        let (local, jitter) = (self.rng.range(2000 * MS, 900_000 * MS), self.rng.unit());
+        let n = &mut self.nodes[node];
+        let ppm = n.ppm + jitter;
+        (n.power, n.frozen, n.api) = (true, None, true);
+        n.clock = Clock::new(self.now, local, ppm);
+        n.boots += 1;
+        n.incs = n.incs.max(n.maps.own.map_or(0, |own| own.inc)) + 1;
+        let promise_ends = (self.config.tamper == Some(Tamper::PromiseEnds)).then_some(100 * MS);
+        let shared_promise = self.config.tamper == Some(Tamper::SharedPromise);
+        n.maps = Maps { promise_ends, shared_promise, ..Maps::default() };
+        self.start_agent(node);
+    }
+
+    pub(crate) fn start_agent(&mut self, node: usize) {
+        let (timing, keys, now) = (self.config.timing, self.keys, self.now);
+        let n = &mut self.nodes[node];
+        if !n.power {
+            return;
+        }
+        let local = n.clock.local(now);
+        n.maps.forget_promises(local);
+        n.agent_paused = false;
+        n.socket.clear();
+        n.agent = Some(Machine::start(n.id, n.incs, timing, keys, local, &mut n.maps));
+        self.settle(node);
+        if self.nodes[node].api {
+            self.deliver_plan(node);
+        }
+    }
+
+    pub(crate) fn power_off(&mut self, node: usize) {
+        let held: Vec<_> = self.nodes[node].maps.entries.keys().copied().collect();
+        for address in held {
+            self.checker.touched(address_index(address), node, false);
+        }
+        let n = &mut self.nodes[node];
+        n.incs = n.incs.max(n.maps.own.map_or(0, |own| own.inc));
+        n.power = false;
+        n.agent = None;
+        n.maps = Maps::default();
+        n.ring.clear();
+        n.socket.clear();
+    }
+
+    /// Whether the node's leases suffice now.
+    pub(crate) fn whole(&self, node: usize) -> bool {
+        let n = &self.nodes[node];
+        let local = n.clock.local(self.now);
+        n.maps.own.is_some_and(|own| fence::ok(&own, &n.maps.leases.0, local))
+    }
+
+    pub(crate) fn answers(&self, node: usize, index: usize) -> bool {
+        let n = &self.nodes[node];
+        let (Some(own), Some(entry)) = (n.maps.own, n.maps.entries.get(&super::controller::address(index)))
+        else {
+            return false;
+        };
+        let local = n.clock.local(self.now);
+        if self.config.tamper == Some(Tamper::NoFence) {
+            return n.runs() && own.alive(local) && entry.inc == own.inc;
+        }
+        n.runs() && fence::answers(&own, &n.maps.leases.0, entry.inc, local)
+    }
+
+    // Agents.
+
+    pub(crate) fn input(&mut self, node: usize, input: Input) {
+        let now = self.now;
+        let n = &mut self.nodes[node];
+        if !n.agent_runs() {
+            if n.power && n.agent.is_some() && n.socket.len() < SOCKET {
+                n.socket.push(input);
+            }
+            return;
+        }
+        let mut out = Vec::new();
+        let local = n.clock.local(now);
+        n.maps.forget_promises(local);
+        if let Some(agent) = &mut n.agent {
+            agent.handle(local, input, &mut n.maps, &mut out);
+            if agent.next_deadline() <= local {
+                agent.poll(local, &mut n.maps, &mut out);
+            }
+        }
+        self.apply(node, out);
+        self.settle(node);
+    }
+
+    pub(crate) fn poll(&mut self, node: usize) {
+        let now = self.now;
+        let n = &mut self.nodes[node];
+        let mut out = Vec::new();
+        let local = n.clock.local(now);
+        n.maps.forget_promises(local);
+        if let Some(agent) = &mut n.agent {
+            agent.poll(local, &mut n.maps, &mut out);
+        }
+        self.apply(node, out);
+        self.settle(node);
+    }
+
+    /// Tells the checker what changed, and sets the timer.
+    pub(crate) fn settle(&mut self, node: usize) {
+        let touched = std::mem::take(&mut self.nodes[node].maps.touched);
+        for address in touched {
+            let holds = self.nodes[node].maps.entries.contains_key(&address);
+            self.checker.touched(address_index(address), node, holds);
+        }
+        let Some(deadline) = self.nodes[node].agent.as_ref().map(Machine::next_deadline) else { return };
+        // A scheduler is never exact.
+        let late = self.rng.range(1_000, 100_000);
+        let n = &mut self.nodes[node];
+        let at = n.clock.when(deadline).max(self.now) + late;
+        if at < n.timer || n.timer < self.now {
+            n.timer = at;
+            self.schedule(at, Event::Timer(node));
+        }
+    }
+
+    fn apply(&mut self, node: usize, out: Vec<Output>) {
+        for output in out {
+            match output {
+                Output::Signal(message) => {
+                    self.signals += 1;
+                    let to = index_of(message.to);
+                    let wire = fence::seal(&message, &self.keys.current);
+                    self.transmit(node, to, Packet::Signal(wire));
+                }
+                Output::Send(to, bytes) => {
+                    self.datagrams += 1;
+                    self.transmit(node, index_of(to), Packet::Datagram(bytes));
+                }
+                Output::Resolve(address) => {
+                    for to in (0..self.nodes.len()).filter(|to| *to != node) {
+                        self.transmit(node, to, Packet::WhoHas(address));
+                    }
+                }
+                Output::ProveSegment => self.transmit(node, self.config.nodes, Packet::Ping),
+                Output::Announce(_) => {}
+                Output::Note(event) => {
+                    if let clarion_l2::machine::Event::Took(address, _) = event {
+                        self.checker.took(address_index(address), node);
+                    }
+                    self.timeline.event(self.now, node, event);
+                }
+            }
+        }
+    }
+
+    // The network.
+
+    pub(crate) fn transmit(&mut self, from: usize, to: usize, packet: Packet) {
+        if !self.links.open(from, to) || (to < self.nodes.len() && !self.nodes[to].power) {
+            return;
+        }
+        let [first, second] = self.config.quality.delays(&mut self.rng);
+        if let Some(delay) = second {
+            self.schedule(self.now + delay, Event::Arrive { to, from, packet: packet.clone() });
+        }
+        if let Some(delay) = first {
+            self.schedule(self.now + delay, Event::Arrive { to, from, packet });
+        }
+    }
+
+    pub(crate) fn arrive(&mut self, to: usize, from: usize, packet: Packet) {
+        if to == self.config.nodes {
+            return self.transmit(to, from, Packet::Pong);
+        }
+        if !self.nodes[to].power {
+            return;
+        }
+        if self.nodes[to].frozen.is_some() {
+            if self.nodes[to].ring.len() < RING {
+                self.nodes[to].ring.push((from, packet));
+            }
+            return;
+        }
+        match packet {
+            Packet::Signal(wire) => self.kernel(to, from, &wire),
+            Packet::Datagram(bytes) => {
+                if self.lets_pass(from, &bytes) {
+                    self.input(to, Input::Datagram(bytes));
+                }
+            }
+            Packet::WhoHas(address) => {
+                if self.answers(to, address_index(address)) {
+                    self.transmit(to, from, Packet::IsAt(address));
+                }
+            }
+            Packet::IsAt(address) => {
+                if self.config.tamper != Some(Tamper::NoResolve) {
+                    self.input(to, Input::Answered(address));
+                }
+            }
+            Packet::Ping => {}
+            Packet::Pong => self.input(to, Input::Segment),
+        }
+    }
+
+    fn lets_pass(&self, from: usize, bytes: &[u8]) -> bool {
+        let node = match decode(bytes, &self.keys) {
+            Ok((_, Body::Claim { node, .. })) => node,
+            _ => return true,
+        };
+        match self.config.tamper {
+            Some(Tamper::NoClaims) => false,
+            Some(Tamper::NoForwarding) => node == node_id(from),
+            _ => true,
+        }
+    }
+
+    /// What the XDP program does with a probe or an answer.
+    fn kernel(&mut self, node: usize, from: usize, wire: &fence::Wire) {
+        let (keys, tamper, now) = (self.keys, self.config.tamper, self.now);
+        let n = &mut self.nodes[node];
+        let local = n.clock.local(now);
+        n.maps.forget_promises(local);
+        let Some(own) = n.maps.own.filter(|own| own.alive(local)) else { return };
+        let Ok(mut message) = fence::open(wire, &keys) else { return };
+        if message.to != own.id {
+            return;
+        }
+        spoil(&mut message, tamper, local);
+        let reply = match message.kind {
+            Kind::Yes => return self.input(node, Input::Yes(*wire)),
+            Kind::Ask => {
+                let vote = message.vote();
+                if n.maps.promise(vote.about, vote.inc, message.from, local) != Asked::Yes {
+                    return;
+                }
+                message.yes(own.inc)
+            }
+            Kind::Probe | Kind::Answer => match n.maps.peers.get_mut(&message.from) {
+                None => fence::answer_stranger(&own, &n.maps.leases.0, &message, local),
+                Some(peer) => {
+                    let leases = &mut n.maps.leases.0;
+                    let _ = fence::receive(&own, leases, peer, &message, local);
+                    if tamper == Some(Tamper::NoRoundTrip) && peer.rt != 0 {
+                        peer.rt = local;
+                    }
+                    let promise = peer.promise;
+                    fence::answer(&own, leases, peer, || promise, message.from, local)
+                }
+            },
+        };
+        if message.kind != Kind::Answer {
+            let wire = fence::seal(&reply, &keys.current);
+            self.signals += 1;
+            self.transmit(node, from, Packet::Signal(wire));
+        }
+    }
+}
+
+fn spoil(message: &mut Message, tamper: Option<Tamper>, local: u64) {
+    match tamper {
+        Some(Tamper::LeaseFromArrival) if matches!(message.kind, Kind::Probe | Kind::Answer) => {
+            message.echo = message.echo.min(1) * local;
+        }
+        Some(Tamper::NoHeartbeat) => message.beat_ms = 0,
+        _ => {}
+    }
+}
