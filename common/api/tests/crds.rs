@@ -202,3 +202,47 @@ fn formats_are_known_to_the_api_server_and_nothing_is_nullable() {
         walk(&serde_json::to_value(&crd.spec.versions).unwrap());
     }
 }
+
+fn policies() -> Vec<Value> {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../manifests/admission");
+    let files = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
+    files.flat_map(|path| documents(&fs::read_to_string(path).unwrap())).collect()
+}
+
+/// A policy that cannot judge lets pass: the parser judges everything again. None looks at a status,
+/// or the controller could be kept from saying what is wrong.
+#[test]
+fn every_policy_is_bound_lets_pass_what_it_cannot_judge_and_leaves_status_alone() {
+    let all = policies();
+    let of = |kind: &str| all.iter().filter(|object| object["kind"] == kind).collect::<Vec<_>>();
+    let bound: Vec<&Value> =
+        of("ValidatingAdmissionPolicyBinding").iter().map(|binding| &binding["spec"]["policyName"]).collect();
+    let policies = of("ValidatingAdmissionPolicy");
+    assert_eq!(policies.len(), bound.len());
+    assert!(policies.len() > 5);
+    for policy in policies {
+        let name = &policy["metadata"]["name"];
+        assert!(bound.contains(&name), "{name}");
+        assert_eq!(policy["spec"]["failurePolicy"], "Ignore", "{name}");
+        let rules = policy["spec"]["matchConstraints"]["resourceRules"].to_string();
+        assert!(!rules.contains('/') && !rules.contains('*'), "{name}: {rules}");
+    }
+}
+
+/// CEL has no functions of one's own, so the text is there twice.
+#[test]
+fn both_policies_of_pools_read_addresses_in_the_same_way() {
+    let all = policies();
+    let variables = |policy: &str| -> BTreeMap<String, String> {
+        let policy = all.iter().find(|object| {
+            object["kind"] == "ValidatingAdmissionPolicy" && object["metadata"]["name"] == policy
+        });
+        let variables = policy.unwrap()["spec"]["variables"].as_array().unwrap().iter();
+        let text = |value: &Value| value.as_str().unwrap().to_owned();
+        variables.map(|variable| (text(&variable["name"]), text(&variable["expression"]))).collect()
+    };
+    let (between, within) = (variables("clarion-overlapping-pools"), variables("clarion-pool-addresses"));
+    for name in ["hex", "ends", "keys", "intervals"] {
+        assert_eq!(between[name], within[name], "{name}");
+    }
+}

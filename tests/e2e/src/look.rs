@@ -6,8 +6,9 @@ use anyhow::{Context, Result, ensure};
 use clarion_lab::addressing::client;
 use clarion_lab::http::{Request, Response};
 use clarion_lab::prober::{Answer, Prober};
+use clarion_lab::tools::manifests;
 use clarion_lab::{Lab, Netns};
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
@@ -230,4 +231,67 @@ pub fn condition(lab: &Lab, plural: &str, name: &str, kind: &str) -> Result<Opti
     let all = object["status"]["conditions"].as_array().cloned().unwrap_or_default();
     let text = |v: &Value| v.as_str().unwrap_or_default().to_owned();
     Ok(all.iter().find(|c| c["type"] == kind).map(|c| (text(&c["status"]), text(&c["message"]))))
+}
+
+/// The cluster as it is where `manifests/admission` is missing, as long as this value lives: what the
+/// policies would refuse reaches the parser.
+#[derive(Debug)]
+pub struct WithoutPolicies<'a>(&'a Lab);
+
+impl<'a> WithoutPolicies<'a> {
+    /// Deletes the policies and waits until none is enforced any more.
+    ///
+    /// # Errors
+    /// With kubectl's words, or after the deadline.
+    pub fn new(lab: &'a Lab) -> Result<Self> {
+        let open = Self(lab);
+        lab.kubectl(&["delete", "--ignore-not-found", "-k", &policies()?])?;
+        lab.wait_until("no policy enforced", SOON, || Ok(enforced(lab).is_none().then_some(())))?;
+        Ok(open)
+    }
+}
+
+impl Drop for WithoutPolicies<'_> {
+    fn drop(&mut self) {
+        let lab = self.0;
+        let back = policies().and_then(|dir| lab.kubectl(&["apply", "-k", &dir]));
+        let back = back.and_then(|_| lab.wait_until("the policies enforced", SOON, || Ok(enforced(lab))));
+        if let Err(error) = back {
+            eprintln!("restoring the policies: {error:#}");
+        }
+    }
+}
+
+fn policies() -> Result<String> {
+    Ok(manifests()?.join("admission").display().to_string())
+}
+
+/// What the API server says to a pool that overlaps the base's; `None` if it accepts it. Every policy
+/// is enforced from the same moment on.
+fn enforced(lab: &Lab) -> Option<String> {
+    let probe = json!({
+        "apiVersion": "metallb.io/v1beta1", "kind": "IPAddressPool",
+        "metadata": {"name": "probe", "namespace": "metallb-system"},
+        "spec": {"addresses": ["192.168.100.200/32"]},
+    });
+    try_create(lab, &probe).err().map(|error| format!("{error:#}"))
+}
+
+/// What the API server says to a new configuration object, without making it. Unknown fields are
+/// errors, as kubectl has it.
+///
+/// # Errors
+/// With the API server's words when it refuses.
+pub fn try_create(lab: &Lab, object: &Value) -> Result<()> {
+    let plural = match object["kind"].as_str().unwrap_or_default() {
+        "Community" => "communities".to_owned(),
+        kind => format!("{}s", kind.to_lowercase()),
+    };
+    let (version, namespace) = (&object["apiVersion"], &object["metadata"]["namespace"]);
+    let path = format!(
+        "/apis/{}/namespaces/{}/{plural}?dryRun=All&fieldValidation=Strict",
+        version.as_str().unwrap_or_default(),
+        namespace.as_str().unwrap_or_default()
+    );
+    lab.send("POST", &path, object).map(drop)
 }

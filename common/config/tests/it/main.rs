@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod cross;
+mod malformed;
 mod precedence;
 mod properties;
 mod single;

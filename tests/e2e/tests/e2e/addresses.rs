@@ -2,7 +2,7 @@
 
 use anyhow::{Result, ensure};
 use clarion_e2e::harness::Case;
-use clarion_e2e::look::{Held, QUIET, SOON, addresses, condition, ingress};
+use clarion_e2e::look::{Held, QUIET, SOON, WithoutPolicies, addresses, condition, ingress};
 use clarion_e2e::objects::{POOL, Service, in_pool};
 use clarion_lab::Lab;
 use std::net::IpAddr;
@@ -119,6 +119,7 @@ fn released(lab: &mut Lab) -> Result<()> {
 fn overlap(lab: &mut Lab) -> Result<()> {
     let service = Held::apply(lab, &Service::new("kept"))?;
     let before = service.address()?;
+    let _slips_in = WithoutPolicies::new(lab)?;
     // Sorted before the pool that is in force, so that the order of names does not help.
     let bad = Held::any(
         lab,

@@ -2,15 +2,18 @@
 
 use anyhow::{Context, Result, bail, ensure};
 use clarion_e2e::harness::Case;
-use clarion_e2e::look::Held;
+use clarion_e2e::look::{Held, WithoutPolicies, try_create};
+use clarion_e2e::objects::Service;
 use clarion_lab::Lab;
 use clarion_lab::tools::manifests;
+use serde_json::{Value, json};
 use std::path::PathBuf;
 
 pub(crate) const CASES: &[Case] = &[
     ("every object that users were promised is accepted", accepted),
     ("every object that is wrong by itself is refused with field and remedy", refused),
     ("BGPPeer v1beta1 is still served", old_peer),
+    ("two hundred malformed objects are refused to the word and nothing assigned is lost", malformed),
 ];
 
 const DRY_RUN: [&str; 4] = ["apply", "--dry-run=server", "-f", "-"];
@@ -28,6 +31,8 @@ fn fixtures(name: &str) -> Result<Vec<PathBuf>> {
 }
 
 fn accepted(lab: &mut Lab) -> Result<()> {
+    // They overlap the lab's own pools and each other; here only the schema judges.
+    let _by_schema_alone = WithoutPolicies::new(lab)?;
     for file in fixtures("accept")? {
         for document in documents(&std::fs::read_to_string(&file)?) {
             make_namespace(lab, &document)?;
@@ -80,6 +85,36 @@ fn old_peer(lab: &mut Lab) -> Result<()> {
         ensure!(peer["spec"]["peerAddress"] == "192.0.2.9", "{version}: {peer}");
     }
     held.delete()
+}
+
+/// `common/api/tests/fixtures/malformed.json`: the parser's half of it is tested in common/config.
+fn malformed(lab: &mut Lab) -> Result<()> {
+    let file = manifests()?.join("../common/api/tests/fixtures/malformed.json");
+    let cases: Vec<Value> = serde_json::from_str(&std::fs::read_to_string(&file)?)?;
+    let service = Held::apply(lab, &Service::new("unmoved"))?;
+    let address = service.address()?;
+    let mut wrong = Vec::new();
+    let mut sent = 0;
+    for case in cases.iter().filter(|case| case["server"].is_string()) {
+        let version = if case["kind"] == "BGPPeer" { "v1beta2" } else { "v1beta1" };
+        let mut object = json!({
+            "apiVersion": format!("metallb.io/{version}"), "kind": case["kind"],
+            "metadata": {"name": "malformed", "namespace": "metallb-system"},
+        });
+        if let Some(spec) = case.get("spec") {
+            object["spec"] = spec.clone();
+        }
+        let expected = case["server"].as_str().unwrap_or_default();
+        let told = try_create(lab, &object).err().map(|error| format!("{error:#}"));
+        if !told.as_ref().is_some_and(|told| told.contains(expected)) {
+            wrong.push(format!("{case}\n  told: {told:?}"));
+        }
+        sent += 1;
+    }
+    ensure!(sent >= 100, "only {sent} objects");
+    ensure!(wrong.is_empty(), "{} of {sent}:\n{}", wrong.len(), wrong.join("\n"));
+    ensure!(service.address()? == address, "the address is another one");
+    Ok(())
 }
 
 /// The documents of a YAML file that hold an object.

@@ -8,6 +8,7 @@ mod admission;
 mod announce;
 mod faults;
 mod operate;
+mod policies;
 
 use clarion_e2e::harness::Group;
 use clarion_e2e::look::apply_base;
@@ -20,7 +21,14 @@ fn main() -> ExitCode {
             name: "cluster",
             spec: Spec::cluster,
             prepare: apply_base,
-            cases: &[admission::CASES, addresses::CASES, announce::CASES, operate::CASES, faults::CASES],
+            cases: &[
+                admission::CASES,
+                policies::CASES,
+                addresses::CASES,
+                announce::CASES,
+                operate::CASES,
+                faults::CASES,
+            ],
         },
         Group {
             name: "leftovers",
