@@ -3,11 +3,12 @@
 
 mod ignored;
 
-use std::net::Ipv4Addr;
+use std::ops::Deref;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand, ValueEnum};
+use clarion_daemon::args::{Common, double_dashed};
 use clarion_dataplane::AttachMode;
 use clarion_netlink::Exclusion;
 use serde::Deserialize;
@@ -27,25 +28,8 @@ pub struct Args {
     #[arg(long, env = "METALLB_NODE_NAME", global = true, default_value = "")]
     pub node_name: String,
 
-    /// Namespace of the configuration objects.
-    #[arg(long, env = "METALLB_NAMESPACE", global = true, default_value = "metallb-system")]
-    pub namespace: String,
-
-    /// This pod's name; status objects are owned by it, so that they go when it goes.
-    #[arg(long, env = "METALLB_POD_NAME")]
-    pub pod_name: Option<String>,
-
-    /// Port of /metrics on all addresses, plain HTTP; 0 = off.
-    #[arg(long, default_value_t = 7472)]
-    pub port: u16,
-
-    /// Port of /healthz, /readyz and /state on 127.0.0.1; 0 = off.
-    #[arg(long, default_value_t = 17472)]
-    pub health_probe_port: u16,
-
-    /// Handle the Services of this loadBalancerClass; unset, those without a class.
-    #[arg(long, default_value = "")]
-    pub lb_class: String,
+    #[command(flatten)]
+    common: Common,
 
     /// Announce from nodes labelled node.kubernetes.io/exclude-from-external-load-balancers, too.
     #[arg(long)]
@@ -67,20 +51,9 @@ pub struct Args {
     #[arg(long, default_value_t = 120, value_parser = clap::value_parser!(u64).range(1..=86_400))]
     pub restart_grace: u64,
 
-    /// How much to log; all is trace, none is nothing.
-    #[arg(long, default_value = "info", value_parser = LOG_LEVELS, global = true)]
-    pub log_level: String,
-
-    /// Log format.
-    #[arg(long, value_enum, default_value = "text", global = true)]
-    pub log_format: LogFormat,
-
     #[command(flatten)]
     ignored: Ignored,
 }
-
-/// MetalLB's levels, and trace. The controller takes the same.
-const LOG_LEVELS: [&str; 7] = ["all", "trace", "debug", "info", "warn", "error", "none"];
 
 /// Other things the binary does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Subcommand)]
@@ -101,18 +74,16 @@ pub enum Attach {
     Generic,
 }
 
-/// `--log-format`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum LogFormat {
-    /// For people.
-    Text,
-    /// One JSON object a line.
-    Json,
+impl Deref for Args {
+    type Target = Common;
+
+    fn deref(&self) -> &Common {
+        &self.common
+    }
 }
 
 impl Args {
-    /// Reads the command line of the process. Go's flags may have one dash, so
-    /// `-log-level=info` is read too.
+    /// Reads the command line of the process.
     #[must_use]
     pub fn from_command_line() -> Self {
         Self::parse_from(double_dashed(std::env::args()))
@@ -122,12 +93,6 @@ impl Args {
     #[must_use]
     pub fn ignored(&self) -> Vec<&'static str> {
         self.ignored.given()
-    }
-
-    /// The class to handle, if one was given.
-    #[must_use]
-    pub fn lb_class(&self) -> Option<String> {
-        (!self.lb_class.is_empty()).then(|| self.lb_class.clone())
     }
 
     /// Settings of the dataplane.
@@ -143,19 +108,6 @@ impl Args {
             restart_grace: Duration::from_secs(self.restart_grace),
         }
     }
-
-    /// Where probes and the admin view listen: nobody but the node itself may ask.
-    #[must_use]
-    pub fn probe_address(&self) -> (Ipv4Addr, u16) {
-        (Ipv4Addr::LOCALHOST, self.health_probe_port)
-    }
-}
-
-fn double_dashed(words: impl Iterator<Item = String>) -> impl Iterator<Item = String> {
-    words.enumerate().map(|(i, word)| {
-        let long = word.strip_prefix('-').is_some_and(|rest| rest.len() > 1 && !rest.starts_with('-'));
-        if i > 0 && long { format!("-{word}") } else { word }
-    })
 }
 
 #[derive(Debug, Deserialize)]
@@ -191,13 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn the_defaults_are_metallbs() {
-        let args = Args::parse_from(["clarion-agent", "--node-name", "n1"]);
-        assert_eq!(
-            (args.port, args.health_probe_port, args.namespace.as_str()),
-            (7472, 17472, "metallb-system")
-        );
-        assert_eq!((args.lb_class(), args.command), (None, None));
+    fn cleanup_needs_the_pins_and_the_node() {
         let args = Args::parse_from(["clarion-agent", "cleanup", "--pin-dir", "/p", "--node-name", "n1"]);
         assert_eq!((args.command, args.pin_dir), (Some(Command::Cleanup), PathBuf::from("/p")));
     }
@@ -208,15 +154,6 @@ mod tests {
     }
 
     #[test]
-    fn a_log_level_that_does_not_exist_is_refused_with_those_that_do() {
-        for level in LOG_LEVELS {
-            assert_eq!(parse(&format!("--log-level={level}")).unwrap().log_level, level);
-        }
-        let error = parse("--log-level=bogus").unwrap_err().to_string();
-        assert!(error.contains("--log-level") && error.contains("all, trace, debug"), "{error}");
-    }
-
-    #[test]
     fn the_arguments_of_metallbs_speaker_are_accepted() {
         let args = parse(
             "-port=7472 -log-level=info --node-name=n1 --host 192.0.2.1 --ml-bindaddr=192.0.2.1 --ml-bindport=7946 \
@@ -224,7 +161,7 @@ mod tests {
              --config=config --lb-class=a.io/b",
         )
         .unwrap();
-        assert_eq!((args.node_name.as_str(), args.lb_class()), ("n1", Some("a.io/b".into())));
+        assert_eq!((args.node_name.as_str(), args.lb_class()), ("n1", Some("a.io/b")));
         let expected = [
             "--host",
             "--ml-bindaddr",

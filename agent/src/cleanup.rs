@@ -10,7 +10,7 @@ use clarion_dataplane::{Dataplane, leftovers};
 use clarion_netlink::{Groups, Snapshot, Watch};
 
 use crate::args::Args;
-use crate::{run, slow};
+use crate::slow;
 
 /// Some heartbeats of an agent that lives.
 const LIVES: Duration = Duration::from_millis(500);
@@ -69,9 +69,9 @@ async fn release_lease(args: &Args) {
         return;
     }
     let node = NodeName::new(args.node_name.as_str());
-    let released = match run::client().await {
+    let released = match clarion_daemon::client::connect().await {
         Ok(client) => slow::lease::release(client, &args.namespace, &node).await.map_err(anyhow::Error::from),
-        Err(error) => Err(error),
+        Err(error) => Err(error.into()),
     };
     if let Err(error) = released {
         tracing::warn!(error = format!("{error:#}"), "the node's Lease is left to go stale");

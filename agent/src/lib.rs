@@ -23,7 +23,6 @@ pub mod bgp;
 pub mod cleanup;
 pub mod desired;
 mod fast;
-pub mod log;
 pub mod run;
 mod serve;
 mod slow;

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use clarion_core::NodeName;
+use clarion_daemon::watch::Watches;
 use clarion_dataplane::Dataplane;
-use kube::Client;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
@@ -18,8 +18,6 @@ use crate::{fast, serve, slow};
 
 /// BGP says goodbye within this, or not at all.
 const GOODBYE: Duration = Duration::from_millis(1500);
-/// The API server answers a connection attempt within this.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Renewals of Leases that may wait for the fast half.
 const LIVENESS: usize = 1024;
 
@@ -46,7 +44,8 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     // First of all, so that the heartbeat of an agent that restarts is not missed.
     let dataplane = Dataplane::open(args.dataplane())?;
     dataplane.beat()?;
-    let client = client().await?;
+    let client = clarion_daemon::client::connect().await?;
+    let watches = Watches::default();
 
     let (desired_tx, desired) = watch::channel(None);
     let (peers_tx, peers) = watch::channel(Arc::default());
@@ -86,11 +85,12 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         counters: counters_tx,
         counts: Arc::clone(&counts),
         pulse,
+        watches: watches.clone(),
     };
     serve::start(sources, &mut tasks).await?;
     let outputs =
         slow::Outputs { desired: desired_tx, peers: peers_tx, liveness: liveness_tx, status: slow_tx };
-    tasks.spawn(slow::run(Arc::clone(&args), client, outputs, fast_rx, counts));
+    tasks.spawn(slow::run(Arc::clone(&args), client, watches, outputs, fast_rx, counts));
     tracing::info!(node = args.node_name, version = env!("CARGO_PKG_VERSION"), "clarion-agent runs");
 
     let result = tokio::select! {
@@ -111,13 +111,4 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         tracing::warn!("BGP sessions did not end in time");
     }
     result
-}
-
-/// The client of the API server: in-cluster, or from KUBECONFIG.
-pub(crate) async fn client() -> anyhow::Result<Client> {
-    let mut config = kube::Config::infer()
-        .await
-        .context("no API server: run in a pod with a ServiceAccount, or set KUBECONFIG")?;
-    config.connect_timeout = Some(CONNECT_TIMEOUT);
-    Client::try_from(config).context("the API server's address or certificates cannot be used")
 }

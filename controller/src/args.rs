@@ -1,33 +1,17 @@
 //! The command line. MetalLB's flags are accepted, so that a Deployment written for
 //! its controller starts this one too; those without a meaning here say so in the log.
 
-use clap::{Parser, ValueEnum};
+use std::ops::Deref;
+
+use clap::Parser;
+use clarion_daemon::args::{Common, double_dashed};
 
 /// Hands out addresses to Services of type LoadBalancer and writes their status.
 #[derive(Debug, Clone, Parser)]
 #[command(name = "clarion-controller", version, about)]
 pub struct Args {
-    /// Namespace of the configuration objects, the Lease and the Secret.
-    #[arg(long, env = "METALLB_NAMESPACE")]
-    pub namespace: Option<String>,
-    /// Port of /metrics, plain HTTP; 0 switches it off.
-    #[arg(long, default_value_t = 7472)]
-    pub port: u16,
-    /// Port of /healthz and /readyz; 0 switches it off.
-    #[arg(long, default_value_t = 17472)]
-    pub health_probe_port: u16,
-    /// How much to log: all or trace, debug, info, warn, error or none.
-    #[arg(long, default_value = "info", value_parser = ["all", "trace", "debug", "info", "warn", "error", "none"])]
-    pub log_level: String,
-    /// How to write the log.
-    #[arg(long, value_enum, default_value_t = LogFormat::Text)]
-    pub log_format: LogFormat,
-    /// Serve Services of this loadBalancerClass only; unset: those without one.
-    #[arg(long, default_value = "")]
-    pub lb_class: String,
-    /// This pod: the holder of the Lease and the owner of ConfigurationState.
-    #[arg(long, env = "METALLB_POD_NAME")]
-    pub pod_name: Option<String>,
+    #[command(flatten)]
+    common: Common,
     /// Secret with the key by which the agents know each other; made if missing.
     #[arg(long, env = "METALLB_ML_SECRET_NAME", default_value = "memberlist")]
     pub ml_secret_name: String,
@@ -67,29 +51,19 @@ struct Ignored {
     metrics_cert_dir: Option<String>,
 }
 
-/// How the log is written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum LogFormat {
-    /// For people.
-    Text,
-    /// One object a line.
-    Json,
+impl Deref for Args {
+    type Target = Common;
+
+    fn deref(&self) -> &Common {
+        &self.common
+    }
 }
 
 impl Args {
-    /// Reads the command line of the process. Go's flags may have one dash, so
-    /// `-log-level=info` is read too.
+    /// Reads the command line of the process.
     #[must_use]
     pub fn from_command_line() -> Self {
-        Self::parse_from(
-            std::env::args().enumerate().map(|(i, arg)| if i == 0 { arg } else { double_dash(arg) }),
-        )
-    }
-
-    /// The class of the Services to serve.
-    #[must_use]
-    pub fn class(&self) -> Option<&str> {
-        (!self.lb_class.is_empty()).then_some(self.lb_class.as_str())
+        Self::parse_from(double_dashed(std::env::args()))
     }
 
     /// The flags given that have no effect.
@@ -115,18 +89,13 @@ impl Args {
     }
 }
 
-fn double_dash(arg: String) -> String {
-    let long = arg.strip_prefix('-').is_some_and(|rest| rest.len() > 1 && !rest.starts_with('-'));
-    if long { format!("-{arg}") } else { arg }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn parse(line: &str) -> Args {
         let words = std::iter::once("clarion-controller").chain(line.split_whitespace());
-        Args::parse_from(words.map(|word| double_dash(word.to_owned())))
+        Args::parse_from(double_dashed(words.map(str::to_owned)))
     }
 
     #[test]
@@ -146,11 +115,5 @@ mod tests {
             ]
         );
         assert_eq!(args.port, 7472);
-    }
-
-    #[test]
-    fn one_dash_is_as_good_as_two() {
-        assert_eq!(parse("-lb-class=a.io/b -log-level debug").class(), Some("a.io/b"));
-        assert_eq!(parse("").class(), None);
     }
 }

@@ -7,6 +7,7 @@
 
 use std::time::Duration;
 
+use clarion_daemon::chain;
 use futures::StreamExt;
 use k8s_openapi::api::core::v1::{Event, EventSource, ObjectReference};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
@@ -16,7 +17,6 @@ use kube::{Api, Client};
 use serde_json::json;
 use tokio::sync::mpsc;
 
-use crate::logging::chain;
 use crate::metrics::Metrics;
 use crate::planner::StatusWrite;
 use crate::service::ServiceView;

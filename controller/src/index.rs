@@ -7,19 +7,9 @@ use std::sync::Arc;
 use clarion_api::{BFDProfile, BGPAdvertisement, BGPPeer, Community, IPAddressPool, L2Advertisement};
 use clarion_config::Objects;
 use clarion_core::{Labels, ServiceKey};
+pub use clarion_daemon::watch::Edit;
 
 use crate::service::ServiceView;
-
-/// One change of one kind of object.
-#[derive(Debug, Clone)]
-pub enum Edit<K, V> {
-    /// The object is now so.
-    Apply(K, V),
-    /// The object is gone.
-    Delete(K),
-    /// These are all there are: a watch has (re)started.
-    Reset(BTreeMap<K, V>),
-}
 
 /// A change that some watch saw. Configuration objects go by `metadata.name`.
 #[derive(Debug, Clone)]

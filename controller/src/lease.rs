@@ -7,6 +7,7 @@
 
 use std::time::{Duration, Instant};
 
+use clarion_daemon::chain;
 use futures::StreamExt;
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
@@ -16,8 +17,6 @@ use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-
-use crate::logging::chain;
 
 /// Name of the Lease.
 pub const NAME: &str = "clarion-controller";

@@ -15,7 +15,6 @@ pub mod events;
 pub mod http;
 pub mod index;
 pub mod lease;
-pub mod logging;
 pub mod metrics;
 pub mod planner;
 pub mod pools;

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use clarion_daemon::chain;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{ApiResource, DynamicObject, Patch, PatchParams};
@@ -13,7 +14,6 @@ use tokio::sync::watch;
 
 use crate::events::{About, Teller, Told};
 use crate::lease::Leading;
-use crate::logging::chain;
 use crate::metrics::Metrics;
 use crate::report::{self, ObjectReport, Report, Status};
 use crate::writer::{FIELD_MANAGER, TIMEOUT};

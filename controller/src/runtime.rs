@@ -11,7 +11,8 @@
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use kube::{Client, Config};
+use clarion_daemon::watch::Watches;
+use kube::Client;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -23,10 +24,6 @@ use crate::reconcile::{self, Wires};
 use crate::state::State;
 use crate::{events, http, lease, publish, secret, watches};
 
-/// Where the kubelet puts the name of the pod's namespace.
-const NAMESPACE_FILE: &str = "/var/run/secrets/kubernetes.io/serviceaccount/namespace";
-/// Where MetalLB's objects are when nothing says otherwise.
-const DEFAULT_NAMESPACE: &str = "metallb-system";
 /// Longest wait for the lease to be given back.
 const LONGEST_STOP: Duration = Duration::from_secs(3);
 
@@ -35,15 +32,13 @@ const LONGEST_STOP: Duration = Duration::from_secs(3);
 /// # Errors
 /// There is no way to an API server, a port is taken, or a task that must not end did.
 pub async fn run(args: Args) -> anyhow::Result<()> {
-    let namespace = namespace(&args);
+    let namespace = args.namespace.clone();
+    let (port, health_port) = (args.port, args.health_probe_port);
     let me = identity(&args);
     for flag in args.ignored() {
         tracing::info!(flag, "accepted for MetalLB's manifests, without effect");
     }
-    let config = Config::infer()
-        .await
-        .context("no way to the API server: neither a ServiceAccount nor a kubeconfig")?;
-    let client = Client::try_from(config).context("cannot make a client for the API server")?;
+    let client = clarion_daemon::client::connect().await?;
     tracing::info!(namespace, identity = me, version = env!("CARGO_PKG_VERSION"), "starting");
 
     let metrics = Metrics::new();
@@ -55,13 +50,14 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     let (teller, tell) = events::start(client.clone(), me.clone(), metrics.clone());
 
     let tracker = TaskTracker::new();
-    let watching = watches::start(&client, &namespace, args.class(), &change_tx, &tracker);
+    let all = Watches::default();
+    let watching = watches::start(&client, &namespace, args.lb_class(), &all, &change_tx, &tracker);
     let mut watching: futures::stream::FuturesUnordered<_> = watching.into_iter().collect();
     let mut election =
         tracker.spawn(lease::run(client.clone(), namespace.clone(), me, leading_tx, lease_stop.clone()));
     let wires = Wires {
         client: client.clone(),
-        class: args.class().map(str::to_owned),
+        class: args.lb_class().map(str::to_owned),
         changes,
         leading: leading.clone(),
         teller: teller.clone(),
@@ -77,13 +73,12 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         let making = make_secret(client, namespace, args.ml_secret_name, args.deployment, leading);
         tokio::join!(tell, publishing, making);
     }));
-    let serving = async {
-        tokio::try_join!(http::metrics(args.port, metrics), http::health(args.health_probe_port, unready_rx))
-    };
+    let serving =
+        async { tokio::try_join!(http::metrics(port, metrics), http::health(health_port, unready_rx, all)) };
 
     let ended = tokio::select! {
         signal = stopped() => signal,
-        served = serving => served.map(drop),
+        served = serving => served.map(drop).map_err(anyhow::Error::from),
         end = &mut reconciling => Err(anyhow::anyhow!("the reconcile task ended: {end:?}")),
         end = &mut election => Err(anyhow::anyhow!("the lease task ended: {end:?}")),
         end = futures::StreamExt::next(&mut watching) => Err(anyhow::anyhow!("a watch ended: {end:?}")),
@@ -137,14 +132,6 @@ async fn stopped() -> anyhow::Result<()> {
     };
     tracing::info!(signal = name, "stopping");
     Ok(())
-}
-
-fn namespace(args: &Args) -> String {
-    let given = args.namespace.clone().filter(|namespace| !namespace.is_empty());
-    given
-        .or_else(|| std::fs::read_to_string(NAMESPACE_FILE).ok().map(|text| text.trim().to_owned()))
-        .filter(|namespace| !namespace.is_empty())
-        .unwrap_or_else(|| DEFAULT_NAMESPACE.to_owned())
 }
 
 /// The pod's name: a container that starts again in the same pod takes its own Lease

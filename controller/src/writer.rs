@@ -9,12 +9,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clarion_api::annotations::ServiceAnnotation;
+use clarion_daemon::chain;
 use k8s_openapi::api::core::v1::Service;
 use kube::api::{Patch, PatchParams};
 use kube::{Api, Client};
 use serde_json::{Map, Value, json};
 
-use crate::logging::chain;
 use crate::planner::StatusWrite;
 use crate::service::ServiceView;
 use crate::state::Written;

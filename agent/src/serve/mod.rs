@@ -7,16 +7,16 @@ mod metrics;
 mod state;
 mod text;
 
-use std::net::{Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context as _;
 use axum::Router;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::get;
+use clarion_daemon::http::{Reach, listen, readiness};
+use clarion_daemon::watch::Watches;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
@@ -26,6 +26,9 @@ use crate::bgp::Sessions;
 use crate::desired::Desired;
 use crate::fast::{Counted, CountersRequest, FastStatus, Pulse};
 use crate::slow::{Counts, SlowStatus};
+
+const METRICS_FLAG: &str = "--port";
+const PROBES_FLAG: &str = "--health-probe-port";
 
 /// The fast half answers a scrape within this or the scrape goes without.
 const COUNTERS_TIMEOUT: Duration = Duration::from_secs(1);
@@ -44,6 +47,7 @@ pub(crate) struct Sources {
     pub(crate) counters: mpsc::Sender<CountersRequest>,
     pub(crate) counts: Arc<Counts>,
     pub(crate) pulse: Arc<Pulse>,
+    pub(crate) watches: Watches,
 }
 
 impl Sources {
@@ -58,6 +62,7 @@ impl Sources {
     fn missing(&self) -> Vec<String> {
         let mut missing: Vec<String> =
             self.slow.borrow().missing.iter().map(|kind| format!("the first list of {kind}")).collect();
+        missing.extend(self.watches.denied());
         missing.extend(self.fast.borrow().missing.iter().cloned());
         let desired = self.desired.borrow();
         let wanted = desired.iter().flat_map(|d| d.peers.keys());
@@ -77,39 +82,22 @@ impl Sources {
 /// # Errors
 /// A port is taken.
 pub(crate) async fn start(sources: Sources, tasks: &mut JoinSet<anyhow::Error>) -> anyhow::Result<()> {
-    if sources.args.port != 0 {
-        let address = SocketAddr::from((Ipv6Addr::UNSPECIFIED, sources.args.port));
-        // Without IPv6 on the node, IPv4 alone.
-        let listener = match TcpListener::bind(address).await {
-            Ok(listener) => Ok(listener),
-            Err(_) => TcpListener::bind(("0.0.0.0", sources.args.port)).await,
-        };
-        let listener = listener.with_context(|| {
-            format!("cannot listen for /metrics on port {}: choose another with --port", sources.args.port)
-        })?;
-        let router = Router::new().route("/metrics", get(metrics_page)).with_state(sources.clone());
-        tasks.spawn(serve("metrics", listener, router));
-    }
-    if sources.args.health_probe_port != 0 {
-        let (address, port) = sources.args.probe_address();
-        let listener = TcpListener::bind((address, port)).await.with_context(|| {
-            format!("cannot listen for probes on port {port}: choose another with --health-probe-port")
-        })?;
-        let router = Router::new()
-            .route("/healthz", get(health_page))
-            .route("/readyz", get(ready_page))
-            .route("/state", get(state_page))
-            .with_state(sources);
-        tasks.spawn(serve("probes", listener, router));
-    }
+    let metrics = listen(Reach::Everybody, sources.args.port, METRICS_FLAG).await?;
+    let router = Router::new().route("/metrics", get(metrics_page)).with_state(sources.clone());
+    tasks.spawn(serve(metrics, METRICS_FLAG, router));
+    // Nobody but the node itself may ask.
+    let probes = listen(Reach::Loopback, sources.args.health_probe_port, PROBES_FLAG).await?;
+    let router = Router::new()
+        .route("/healthz", get(health_page))
+        .route("/readyz", get(ready_page))
+        .route("/state", get(state_page))
+        .with_state(sources);
+    tasks.spawn(serve(probes, PROBES_FLAG, router));
     Ok(())
 }
 
-async fn serve(name: &'static str, listener: TcpListener, router: Router) -> anyhow::Error {
-    match axum::serve(listener, router).await {
-        Ok(()) => anyhow::anyhow!("the {name} listener ended"),
-        Err(error) => anyhow::Error::new(error).context(format!("the {name} listener failed")),
-    }
+async fn serve(listener: Option<TcpListener>, flag: &'static str, router: Router) -> anyhow::Error {
+    clarion_daemon::http::serve(listener, flag, router).await.into()
 }
 
 async fn metrics_page(State(sources): State<Sources>) -> impl IntoResponse {
@@ -132,13 +120,7 @@ async fn health_page(State(sources): State<Sources>) -> impl IntoResponse {
 }
 
 async fn ready_page(State(sources): State<Sources>) -> impl IntoResponse {
-    let missing = sources.missing();
-    if missing.is_empty() {
-        (StatusCode::OK, "ok\n".to_owned())
-    } else {
-        let list: String = missing.iter().map(|what| format!("waiting for {what}\n")).collect();
-        (StatusCode::SERVICE_UNAVAILABLE, list)
-    }
+    readiness(&sources.missing().iter().map(|what| format!("waiting for {what}")).collect::<Vec<_>>())
 }
 
 async fn state_page(State(sources): State<Sources>) -> impl IntoResponse {

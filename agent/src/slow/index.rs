@@ -7,37 +7,27 @@ use std::sync::Arc;
 use clarion_api::{BFDProfile, BGPAdvertisement, BGPPeer, Community, IPAddressPool, L2Advertisement};
 use clarion_config::{Objects, PeerSecret, Problem, follow};
 use clarion_core::{NodeName, ServiceKey};
+use clarion_daemon::watch::Edit;
 use clarion_l2::ownership::Input;
 
 use crate::view::{Endpoints, Node, SecretValue, Service, View};
 
-/// What a watch says.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Change<K: Ord, V> {
-    /// The object is there, like this.
-    Set(K, V),
-    /// The object is gone, or none of our business.
-    Remove(K),
-    /// These are all; the watch (re)started.
-    Reset(BTreeMap<K, V>),
-}
-
 /// One event of any watch.
 #[derive(Debug, Clone)]
 pub(crate) enum Event {
-    Service(Change<ServiceKey, Service>),
+    Service(Edit<ServiceKey, Service>),
     /// By namespace and name of the slice.
-    Slice(Change<(String, String), (ServiceKey, Endpoints)>),
-    Node(Change<NodeName, Node>),
+    Slice(Edit<(String, String), (ServiceKey, Endpoints)>),
+    Node(Edit<NodeName, Node>),
     /// The renewal as text.
-    Lease(Change<NodeName, String>),
-    Secret(String, SecretValue),
-    Pool(Change<String, Arc<IPAddressPool>>),
-    L2(Change<String, Arc<L2Advertisement>>),
-    Bgp(Change<String, Arc<BGPAdvertisement>>),
-    Peer(Change<String, Arc<BGPPeer>>),
-    Bfd(Change<String, Arc<BFDProfile>>),
-    Community(Change<String, Arc<Community>>),
+    Lease(Edit<NodeName, String>),
+    Secret(Edit<String, SecretValue>),
+    Pool(Edit<String, Arc<IPAddressPool>>),
+    L2(Edit<String, Arc<L2Advertisement>>),
+    Bgp(Edit<String, Arc<BGPAdvertisement>>),
+    Peer(Edit<String, Arc<BGPPeer>>),
+    Bfd(Edit<String, Arc<BFDProfile>>),
+    Community(Edit<String, Arc<Community>>),
 }
 
 #[derive(Debug)]
@@ -54,15 +44,15 @@ impl<K, V> Default for Table<K, V> {
 
 impl<K: Ord, V: PartialEq> Table<K, V> {
     /// Whether something changed; the first complete list always does.
-    fn apply(&mut self, change: Change<K, V>) -> bool {
+    fn apply(&mut self, change: Edit<K, V>) -> bool {
         match change {
-            Change::Set(key, value) => {
+            Edit::Apply(key, value) => {
                 let same = self.rows.get(&key) == Some(&value);
                 self.rows.insert(key, value);
                 !same
             }
-            Change::Remove(key) => self.rows.remove(&key).is_some(),
-            Change::Reset(rows) => {
+            Edit::Delete(key) => self.rows.remove(&key).is_some(),
+            Edit::Reset(rows) => {
                 let same = self.synced && self.rows == rows;
                 (self.rows, self.synced) = (rows, true);
                 !same
@@ -106,7 +96,16 @@ impl Index {
                 self.apply_lease(change, liveness);
                 false
             }
-            Event::Secret(name, value) => self.view.secrets.insert(name, value.clone()) != Some(value),
+            // The password of a Secret that is gone stays in use, as a session that is up needs none.
+            Event::Secret(Edit::Delete(_)) => false,
+            Event::Secret(Edit::Apply(name, value)) => {
+                self.view.secrets.insert(name, value.clone()) != Some(value)
+            }
+            Event::Secret(Edit::Reset(all)) => {
+                let news = all.iter().any(|(name, value)| self.view.secrets.get(name) != Some(value));
+                self.view.secrets.extend(all);
+                news
+            }
             Event::Pool(change) => self.pools.apply(change) && self.parse(),
             Event::L2(change) => self.l2.apply(change) && self.parse(),
             Event::Bgp(change) => self.bgp.apply(change) && self.parse(),
@@ -189,14 +188,14 @@ impl Index {
         changed
     }
 
-    fn apply_slice(&mut self, change: Change<(String, String), (ServiceKey, Endpoints)>) -> bool {
+    fn apply_slice(&mut self, change: Edit<(String, String), (ServiceKey, Endpoints)>) -> bool {
         let services: BTreeSet<ServiceKey> = match &change {
-            Change::Set(key, (service, _)) => {
+            Edit::Apply(key, (service, _)) => {
                 let before = self.slices.rows.get(key).map(|(s, _)| s.clone());
                 before.into_iter().chain([service.clone()]).collect()
             }
-            Change::Remove(key) => self.slices.rows.get(key).map(|(s, _)| s.clone()).into_iter().collect(),
-            Change::Reset(rows) => {
+            Edit::Delete(key) => self.slices.rows.get(key).map(|(s, _)| s.clone()).into_iter().collect(),
+            Edit::Reset(rows) => {
                 self.slices.rows.values().chain(rows.values()).map(|(s, _)| s.clone()).collect()
             }
         };
@@ -221,13 +220,13 @@ impl Index {
         changed
     }
 
-    fn apply_lease(&mut self, change: Change<NodeName, String>, liveness: &mut Vec<Input>) {
+    fn apply_lease(&mut self, change: Edit<NodeName, String>, liveness: &mut Vec<Input>) {
         match &change {
-            Change::Set(node, renewal) => {
+            Edit::Apply(node, renewal) => {
                 liveness.push(Input::Lease { node: node.clone(), renewal: renewal.clone() });
             }
-            Change::Remove(node) => liveness.push(Input::LeaseGone(node.clone())),
-            Change::Reset(rows) => {
+            Edit::Delete(node) => liveness.push(Input::LeaseGone(node.clone())),
+            Edit::Reset(rows) => {
                 let gone = self.leases.rows.keys().filter(|n| !rows.contains_key(n));
                 liveness.extend(gone.cloned().map(Input::LeaseGone));
                 let seen = rows.iter();
@@ -240,11 +239,7 @@ impl Index {
     }
 }
 
-fn apply_to<K: Ord, V: PartialEq>(
-    rows: &mut BTreeMap<K, V>,
-    synced: &mut bool,
-    change: Change<K, V>,
-) -> bool {
+fn apply_to<K: Ord, V: PartialEq>(rows: &mut BTreeMap<K, V>, synced: &mut bool, change: Edit<K, V>) -> bool {
     let mut table = Table { rows: std::mem::take(rows), synced: *synced };
     let changed = table.apply(change);
     (*rows, *synced) = (table.rows, table.synced);

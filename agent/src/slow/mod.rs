@@ -19,6 +19,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use clarion_config::Problem;
 use clarion_core::NodeName;
+use clarion_daemon::watch::Watches;
 use clarion_l2::ownership::Input;
 use kube::Client;
 use tokio::sync::{mpsc, watch};
@@ -26,7 +27,7 @@ use tokio::task::{AbortHandle, JoinSet};
 
 use self::index::{Event, Index};
 pub(crate) use self::status::Counts;
-use self::watches::Watches;
+use self::watches::Starter;
 use crate::args::Args;
 use crate::bgp::DesiredPeers;
 use crate::desired::{Desired, Me, desired};
@@ -63,14 +64,21 @@ pub(crate) struct Outputs {
 pub(crate) async fn run(
     args: Arc<Args>,
     client: Client,
+    watches: Watches,
     outputs: Outputs,
     fast: watch::Receiver<Arc<FastStatus>>,
     counts: Arc<Counts>,
 ) -> anyhow::Error {
     let (events, mut incoming) = mpsc::channel(EVENTS);
     let mut tasks = JoinSet::new();
-    let watches = Watches { client: client.clone(), events: events.clone(), reconnect: watch::channel(0).0 };
-    watches.start(&args, &mut tasks);
+    Starter {
+        client: &client,
+        namespace: &args.namespace,
+        watches: &watches,
+        events: &events,
+        tasks: &mut tasks,
+    }
+    .start(&args);
     let node = NodeName::new(args.node_name.as_str());
     let (address_tx, address_rx) = watch::channel(String::new());
     tasks.spawn(lease::renew(client.clone(), args.namespace.clone(), node.clone(), address_rx, fast.clone()));
@@ -108,7 +116,13 @@ pub(crate) async fn run(
         if let Err(error) = half.take_in(std::iter::once(first).chain(more)).await {
             return error;
         }
-        half.follow_secrets(&client, &args.namespace, &events, &mut tasks);
+        half.follow_secrets(&mut Starter {
+            client: &client,
+            namespace: &args.namespace,
+            watches: &watches,
+            events: &events,
+            tasks: &mut tasks,
+        });
     }
 }
 
@@ -192,13 +206,7 @@ impl Half {
 
     /// Starts and ends the watches of Secrets, so that exactly those that BGPPeers
     /// name are read.
-    fn follow_secrets(
-        &mut self,
-        client: &Client,
-        namespace: &str,
-        events: &mpsc::Sender<Event>,
-        tasks: &mut JoinSet<anyhow::Error>,
-    ) {
+    fn follow_secrets(&mut self, starter: &mut Starter<'_>) {
         let wanted = self.index.wanted_secrets();
         self.secrets.retain(|name, task| {
             let keep = wanted.contains(name);
@@ -208,14 +216,7 @@ impl Half {
             keep
         });
         for name in wanted {
-            self.secrets.entry(name.clone()).or_insert_with(|| {
-                tasks.spawn(watches::follow_secret(
-                    client.clone(),
-                    namespace.to_owned(),
-                    name,
-                    events.clone(),
-                ))
-            });
+            self.secrets.entry(name).or_insert_with_key(|name| starter.secret(name));
         }
     }
 }

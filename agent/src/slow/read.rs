@@ -1,14 +1,16 @@
-//! API objects to the few facts the agent needs. Everything else of an object is
-//! dropped right after it was decoded.
+//! API objects to the few facts the agent needs.
+//!
+//! Read through own structs that have exactly the fields somebody looks at: the types of
+//! `k8s-openapi` know all of them, which costs code, and memory while a long list is read.
 
 use std::net::IpAddr;
 
 use clarion_api::annotations::ServiceAnnotation;
 use clarion_core::{NodeName, ServiceKey};
-use k8s_openapi::api::coordination::v1::Lease;
-use k8s_openapi::api::core::v1 as core;
-use k8s_openapi::api::discovery::v1 as discovery;
+use clarion_daemon::Object;
+use k8s_openapi::ByteString;
 use kube::ResourceExt;
+use serde::Deserialize;
 
 use crate::view::{Endpoints, Node, SecretValue, Service, TrafficPolicy};
 
@@ -19,27 +21,53 @@ const BASIC_AUTH: &str = "kubernetes.io/basic-auth";
 /// RFC 2385 allows up to 80 octets of key.
 const MAX_KEY: usize = 80;
 
+/// A struct of fields that may be missing or null.
+macro_rules! facts {
+    ($($name:ident { $($field:ident: $type:ty),* $(,)? })*) => {$(
+        #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+        #[serde(rename_all = "camelCase", default)]
+        struct $name { $($field: Option<$type>),* }
+    )*};
+}
+
+facts! {
+    ServiceFacts { spec: ServiceSpec, status: ServiceStatus }
+    ServiceSpec { r#type: String, load_balancer_class: String, external_traffic_policy: String }
+    ServiceStatus { load_balancer: LoadBalancer }
+    LoadBalancer { ingress: Vec<Ingress> }
+    Ingress { ip: String }
+
+    SliceFacts { endpoints: Vec<Endpoint> }
+    Endpoint { addresses: Vec<String>, conditions: EndpointConditions, node_name: String }
+    EndpointConditions { ready: bool, serving: bool }
+
+    NodeFacts { status: NodeStatus }
+    NodeStatus { conditions: Vec<NodeCondition>, addresses: Vec<NodeAddress> }
+    NodeCondition { r#type: String, status: String }
+    NodeAddress { r#type: String, address: String }
+
+    LeaseFacts { spec: LeaseSpec }
+    LeaseSpec { holder_identity: String, renew_time: String }
+
+    SecretFacts { r#type: String, data: std::collections::BTreeMap<String, ByteString> }
+}
+
 /// The key of a Service.
-pub(super) fn service_key(service: &core::Service) -> ServiceKey {
+pub(super) fn service_key(service: &Object) -> ServiceKey {
     ServiceKey::new(service.namespace().unwrap_or_default(), service.name_any())
 }
 
 /// The facts of a Service; `None` if it is not ours. `class` is `--lb-class`:
 /// unset takes the Services without a class, set those of exactly that one.
-pub(super) fn service(service: &core::Service, class: Option<&str>) -> Option<Service> {
-    let spec = service.spec.as_ref()?;
-    if spec.type_.as_deref() != Some("LoadBalancer") || spec.load_balancer_class.as_deref() != class {
+pub(super) fn service(service: &Object, class: Option<&str>) -> Option<Service> {
+    let facts: ServiceFacts = service.facts();
+    let spec = facts.spec?;
+    if spec.r#type.as_deref() != Some("LoadBalancer") || spec.load_balancer_class.as_deref() != class {
         return None;
     }
-    let ingress = service
-        .status
-        .as_ref()
-        .and_then(|s| s.load_balancer.as_ref())
-        .and_then(|l| l.ingress.as_deref())
-        .unwrap_or_default();
+    let ingress = facts.status.and_then(|s| s.load_balancer).and_then(|l| l.ingress).unwrap_or_default();
     // A hostname, or text that is no address, is somebody else's ingress.
-    let addresses: Vec<IpAddr> =
-        ingress.iter().filter_map(|i| i.ip.as_deref()).filter_map(|ip| ip.parse().ok()).collect();
+    let addresses: Vec<IpAddr> = ingress.iter().filter_map(|i| i.ip.as_ref()?.parse().ok()).collect();
     let policy = match spec.external_traffic_policy.as_deref() {
         Some("Local") => TrafficPolicy::Local,
         _ => TrafficPolicy::Cluster,
@@ -55,14 +83,15 @@ pub(super) fn service(service: &core::Service, class: Option<&str>) -> Option<Se
 }
 
 /// The Service of a slice and the serving endpoints in it.
-pub(super) fn slice(slice: &discovery::EndpointSlice) -> Option<(ServiceKey, Endpoints)> {
+pub(super) fn slice(slice: &Object) -> Option<(ServiceKey, Endpoints)> {
     let name = slice.labels().get(SERVICE_NAME_LABEL)?;
     let key = ServiceKey::new(slice.namespace().unwrap_or_default(), name);
     let mut endpoints = Endpoints::default();
-    for endpoint in &slice.endpoints {
-        let conditions = endpoint.conditions.clone().unwrap_or_default();
+    let facts: SliceFacts = slice.facts();
+    for endpoint in facts.endpoints.unwrap_or_default() {
+        let conditions = endpoint.conditions.unwrap_or_default();
         let serves = conditions.ready.unwrap_or(true) || conditions.serving.unwrap_or(false);
-        if !serves || endpoint.addresses.is_empty() {
+        if !serves || endpoint.addresses.is_none_or(|all| all.is_empty()) {
             continue;
         }
         match &endpoint.node_name {
@@ -76,42 +105,45 @@ pub(super) fn slice(slice: &discovery::EndpointSlice) -> Option<(ServiceKey, End
 }
 
 /// The facts of a node.
-pub(super) fn node(node: &core::Node) -> Node {
-    let status = node.status.as_ref();
-    let conditions = status.and_then(|s| s.conditions.as_deref()).unwrap_or_default();
-    let addresses = status.and_then(|s| s.addresses.as_deref()).unwrap_or_default();
+pub(super) fn node(node: &Object) -> Node {
+    let facts: NodeFacts = node.facts();
+    let status = facts.status.unwrap_or_default();
+    let unavailable = |c: &NodeCondition| {
+        c.r#type.as_deref() == Some("NetworkUnavailable") && c.status.as_deref() == Some("True")
+    };
+    let internal = |a: &NodeAddress| a.r#type.as_deref() == Some("InternalIP");
     Node {
         labels: node.labels().clone(),
-        network_unavailable: conditions.iter().any(|c| c.type_ == "NetworkUnavailable" && c.status == "True"),
-        addresses: addresses
+        network_unavailable: status.conditions.iter().flatten().any(unavailable),
+        addresses: status
+            .addresses
             .iter()
-            .filter(|a| a.type_ == "InternalIP")
-            .filter_map(|a| a.address.parse().ok())
+            .flatten()
+            .filter(|a| internal(a))
+            .filter_map(|a| a.address.as_ref()?.parse().ok())
             .collect(),
     }
 }
 
 /// Whose Lease it is, and a text that changes at each renewal.
-pub(super) fn lease(lease: &Lease) -> Option<(NodeName, String)> {
-    let spec = lease.spec.as_ref()?;
+pub(super) fn lease(lease: &Object) -> Option<(NodeName, String)> {
+    let facts: LeaseFacts = lease.facts();
+    let spec = facts.spec?;
     let node = lease.name_any().strip_prefix(super::lease::PREFIX).map(NodeName::from)?;
     // The holder is the agent's process: a restarted one renews, too.
-    let renewal = format!(
-        "{}/{}",
-        spec.holder_identity.as_deref().unwrap_or_default(),
-        spec.renew_time.as_ref().map(|t| t.0.to_string()).unwrap_or_default()
-    );
-    Some((node, renewal))
+    let text = |field: Option<String>| field.unwrap_or_default();
+    Some((node, format!("{}/{}", text(spec.holder_identity), text(spec.renew_time))))
 }
 
 /// The TCP-MD5 key in a Secret that a BGPPeer names.
-pub(super) fn secret(secret: &core::Secret) -> SecretValue {
+pub(super) fn secret(secret: &Object) -> SecretValue {
     let name = secret.name_any();
     let unusable = |why: &str| SecretValue::Unusable(format!("spec.passwordSecret: Secret {name:?} {why}"));
-    if secret.type_.as_deref() != Some(BASIC_AUTH) {
+    let facts: SecretFacts = secret.facts();
+    if facts.r#type.as_deref() != Some(BASIC_AUTH) {
         return unusable("is not of type kubernetes.io/basic-auth: create it with that type");
     }
-    let Some(value) = secret.data.as_ref().and_then(|d| d.get("password")) else {
+    let Some(value) = facts.data.as_ref().and_then(|d| d.get("password")) else {
         return unusable("has no key \"password\": add it");
     };
     match std::str::from_utf8(&value.0) {

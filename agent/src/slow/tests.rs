@@ -4,14 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use clarion_core::{NodeName, ServiceKey};
+use clarion_daemon::Object;
+use clarion_daemon::watch::Edit;
 use clarion_l2::ownership::Input;
-use k8s_openapi::api::coordination::v1::Lease;
-use k8s_openapi::api::core::v1 as core;
-use k8s_openapi::api::discovery::v1::EndpointSlice;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use super::index::{Change, Event, Index};
+use super::index::{Event, Index};
 use super::{read, without_bfd};
 use crate::desired::{Me, desired};
 use crate::view::{Endpoints, SecretValue, Service, TrafficPolicy};
@@ -20,7 +19,7 @@ fn object<K: DeserializeOwned>(value: Value) -> K {
     serde_json::from_value(value).unwrap()
 }
 
-fn web(edit: impl Fn(&mut Value)) -> core::Service {
+fn web(edit: impl Fn(&mut Value)) -> Object {
     let mut value = json!({
         "metadata": { "name": "web", "namespace": "shop", "uid": "u1", "labels": { "app": "web" } },
         "spec": { "type": "LoadBalancer", "externalTrafficPolicy": "Local" },
@@ -56,7 +55,7 @@ fn only_services_of_our_class_are_ours() {
     assert_eq!(read::service(&web(|_| ()), Some("clarion.dev/lb")), None);
 }
 
-fn slice(endpoints: &Value) -> EndpointSlice {
+fn slice(endpoints: &Value) -> Object {
     object(json!({
         "metadata": { "name": "web-1", "namespace": "shop", "labels": { "kubernetes.io/service-name": "web" } },
         "addressType": "IPv4", "endpoints": endpoints,
@@ -80,7 +79,7 @@ fn endpoints_that_serve_count() {
 
 #[test]
 fn a_node_is_reduced_to_labels_addresses_and_one_condition() {
-    let node: core::Node = object(json!({
+    let node: Object = object(json!({
         "metadata": { "name": "n1", "labels": { "zone": "a" } },
         "status": {
             "conditions": [{ "type": "Ready", "status": "True" }, { "type": "NetworkUnavailable", "status": "True" }],
@@ -94,7 +93,7 @@ fn a_node_is_reduced_to_labels_addresses_and_one_condition() {
 
 #[test]
 fn leases_of_agents_have_a_renewal_that_changes() {
-    let lease = |name: &str, time: &str| -> Lease {
+    let lease = |name: &str, time: &str| -> Object {
         object(json!({
             "metadata": { "name": name },
             "spec": { "holderIdentity": "h", "renewTime": time },
@@ -109,7 +108,7 @@ fn leases_of_agents_have_a_renewal_that_changes() {
 
 #[test]
 fn unusable_secrets_say_why() {
-    let secret = |type_: &str, data: Value| -> core::Secret {
+    let secret = |type_: &str, data: Value| -> Object {
         object(json!({ "metadata": { "name": "key" }, "type": type_, "data": data }))
     };
     // "pw" in base64.
@@ -128,21 +127,21 @@ fn unusable_secrets_say_why() {
 fn synced() -> Index {
     let mut index = Index::new("metallb-system");
     for event in [
-        Event::Service(Change::Reset(BTreeMap::new())),
-        Event::Slice(Change::Reset(BTreeMap::new())),
-        Event::Node(Change::Reset(BTreeMap::new())),
-        Event::Lease(Change::Reset(BTreeMap::new())),
-        Event::Pool(Change::Reset(BTreeMap::new())),
-        Event::L2(Change::Reset(BTreeMap::new())),
-        Event::Bgp(Change::Reset(BTreeMap::new())),
-        Event::Peer(Change::Reset(BTreeMap::new())),
-        Event::Bfd(Change::Reset(BTreeMap::new())),
+        Event::Service(Edit::Reset(BTreeMap::new())),
+        Event::Slice(Edit::Reset(BTreeMap::new())),
+        Event::Node(Edit::Reset(BTreeMap::new())),
+        Event::Lease(Edit::Reset(BTreeMap::new())),
+        Event::Pool(Edit::Reset(BTreeMap::new())),
+        Event::L2(Edit::Reset(BTreeMap::new())),
+        Event::Bgp(Edit::Reset(BTreeMap::new())),
+        Event::Peer(Edit::Reset(BTreeMap::new())),
+        Event::Bfd(Edit::Reset(BTreeMap::new())),
     ] {
         assert!(!index.missing().is_empty());
         index.apply(event, &mut Vec::new());
     }
     assert_eq!(index.missing(), ["Communities"]);
-    index.apply(Event::Community(Change::Reset(BTreeMap::new())), &mut Vec::new());
+    index.apply(Event::Community(Edit::Reset(BTreeMap::new())), &mut Vec::new());
     assert!(index.missing().is_empty());
     index
 }
@@ -155,11 +154,11 @@ fn apply(index: &mut Index, event: Event) -> bool {
 fn what_says_nothing_new_changes_nothing() {
     let mut index = synced();
     let (key, facts) = (ServiceKey::new("shop", "web"), read::service(&web(|_| ()), None).unwrap());
-    assert!(apply(&mut index, Event::Service(Change::Set(key.clone(), facts.clone()))));
-    assert!(!apply(&mut index, Event::Service(Change::Set(key.clone(), facts.clone()))));
-    assert!(!apply(&mut index, Event::Service(Change::Reset([(key.clone(), facts)].into()))));
-    assert!(apply(&mut index, Event::Service(Change::Remove(key.clone()))));
-    assert!(!apply(&mut index, Event::Service(Change::Remove(key))));
+    assert!(apply(&mut index, Event::Service(Edit::Apply(key.clone(), facts.clone()))));
+    assert!(!apply(&mut index, Event::Service(Edit::Apply(key.clone(), facts.clone()))));
+    assert!(!apply(&mut index, Event::Service(Edit::Reset([(key.clone(), facts)].into()))));
+    assert!(apply(&mut index, Event::Service(Edit::Delete(key.clone()))));
+    assert!(!apply(&mut index, Event::Service(Edit::Delete(key))));
 }
 
 #[test]
@@ -171,14 +170,14 @@ fn slices_of_a_service_unite_and_an_empty_one_counts_for_nothing() {
         (service.clone(), Endpoints { nodes, elsewhere: false })
     };
     let id = |name: &str| ("shop".to_owned(), name.to_owned());
-    assert!(!apply(&mut index, Event::Slice(Change::Set(id("a"), at(&[])))));
-    assert!(apply(&mut index, Event::Slice(Change::Set(id("a"), at(&["n1"])))));
-    assert!(apply(&mut index, Event::Slice(Change::Set(id("b"), at(&["n2"])))));
+    assert!(!apply(&mut index, Event::Slice(Edit::Apply(id("a"), at(&[])))));
+    assert!(apply(&mut index, Event::Slice(Edit::Apply(id("a"), at(&["n1"])))));
+    assert!(apply(&mut index, Event::Slice(Edit::Apply(id("b"), at(&["n2"])))));
     assert_eq!(index.view().endpoints[&service], at(&["n1", "n2"]).1);
-    assert!(!apply(&mut index, Event::Slice(Change::Set(id("c"), at(&["n2"])))));
-    assert!(apply(&mut index, Event::Slice(Change::Remove(id("a")))));
+    assert!(!apply(&mut index, Event::Slice(Edit::Apply(id("c"), at(&["n2"])))));
+    assert!(apply(&mut index, Event::Slice(Edit::Delete(id("a")))));
     assert_eq!(index.view().endpoints[&service], at(&["n2"]).1);
-    assert!(apply(&mut index, Event::Slice(Change::Reset(BTreeMap::new()))));
+    assert!(apply(&mut index, Event::Slice(Edit::Reset(BTreeMap::new()))));
     assert!(index.view().endpoints.is_empty());
 }
 
@@ -186,9 +185,9 @@ fn slices_of_a_service_unite_and_an_empty_one_counts_for_nothing() {
 fn leases_go_to_the_fast_half_and_change_no_view() {
     let mut index = synced();
     let mut inputs = Vec::new();
-    assert!(!index.apply(Event::Lease(Change::Set("n1".into(), "1".into())), &mut inputs));
+    assert!(!index.apply(Event::Lease(Edit::Apply("n1".into(), "1".into())), &mut inputs));
     // A list without n1: it left while the watch was away.
-    assert!(!index.apply(Event::Lease(Change::Reset([("n2".into(), "7".into())].into())), &mut inputs));
+    assert!(!index.apply(Event::Lease(Edit::Reset([("n2".into(), "7".into())].into())), &mut inputs));
     assert_eq!(
         inputs,
         [
@@ -206,9 +205,9 @@ fn configuration_counts_only_when_all_of_it_was_seen() {
         "metadata": { "name": "p", "namespace": "metallb-system" },
         "spec": { "addresses": ["198.51.100.0/24"] },
     }));
-    let event = Event::Pool(Change::Set("p".into(), Arc::new(pool)));
+    let event = Event::Pool(Edit::Apply("p".into(), Arc::new(pool)));
     let mut index = Index::new("metallb-system");
-    apply(&mut index, Event::Pool(Change::Reset(BTreeMap::new())));
+    apply(&mut index, Event::Pool(Edit::Reset(BTreeMap::new())));
     assert!(!apply(&mut index, event.clone()));
     assert!(index.view().config.pools.is_empty());
     let mut index = synced();
@@ -228,14 +227,14 @@ fn a_peer_that_asks_for_bfd_is_named_with_its_profile() {
             "apiVersion": "metallb.io/v1beta2", "kind": "BGPPeer",
             "metadata": { "name": name, "namespace": "metallb-system" }, "spec": spec,
         });
-        Event::Peer(Change::Set(name.to_owned(), Arc::new(object(value))))
+        Event::Peer(Edit::Apply(name.to_owned(), Arc::new(object(value))))
     };
     let profile = object(json!({
         "apiVersion": "metallb.io/v1beta1", "kind": "BFDProfile",
         "metadata": { "name": "fast", "namespace": "metallb-system" }, "spec": {},
     }));
-    apply(&mut index, Event::Bfd(Change::Set("fast".into(), Arc::new(profile))));
-    apply(&mut index, Event::Node(Change::Set("n1".into(), crate::view::Node::default())));
+    apply(&mut index, Event::Bfd(Edit::Apply("fast".into(), Arc::new(profile))));
+    apply(&mut index, Event::Node(Edit::Apply("n1".into(), crate::view::Node::default())));
     apply(&mut index, peer("plain", "192.0.2.253", None));
     apply(&mut index, peer("watched", "192.0.2.254", Some("fast")));
     let me = Me { node: "n1".into(), ignore_exclude_label: false };

@@ -18,6 +18,7 @@ use crate::status::ConfigurationStatus;
     namespaced,
     status = "ConfigurationStatus",
     derive = "PartialEq",
+    derive = "Default",
     doc = "BFDProfile holds the settings of the BFD sessions that can accompany BGP sessions, so that a dead peer is noticed in milliseconds.",
     printcolumn(name = "Passive Mode", type_ = "boolean", json_path = ".spec.passiveMode"),
     printcolumn(name = "Transmit Interval", type_ = "integer", json_path = ".spec.transmitInterval"),

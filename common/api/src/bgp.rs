@@ -21,6 +21,7 @@ use crate::status::ConfigurationStatus;
     namespaced,
     status = "ConfigurationStatus",
     derive = "PartialEq",
+    derive = "Default",
     doc = "BGPAdvertisement announces the addresses of pools to the BGP peers. An empty spec announces every pool from every node to every peer.",
     printcolumn(name = "IPAddressPools", type_ = "string", json_path = ".spec.ipAddressPools"),
     printcolumn(
@@ -93,6 +94,7 @@ fn host_v6() -> i64 {
     namespaced,
     status = "ConfigurationStatus",
     derive = "PartialEq",
+    derive = "Default",
     doc = "Community is a collection of aliases for BGP communities, for use in BGPAdvertisements."
 )]
 pub struct CommunitySpec {

@@ -20,6 +20,7 @@ use crate::status::ConfigurationStatus;
     namespaced,
     status = "ConfigurationStatus",
     derive = "PartialEq",
+    derive = "Default",
     doc = "L2Advertisement announces the addresses of pools on the local network: one node at a time answers ARP (IPv4) and NDP (IPv6) for an address. An empty spec announces every pool from every node.",
     printcolumn(name = "IPAddressPools", type_ = "string", json_path = ".spec.ipAddressPools"),
     printcolumn(

@@ -21,6 +21,7 @@ use crate::status::ConfigurationStatus;
     namespaced,
     status = "ConfigurationStatus",
     derive = "PartialEq",
+    derive = "Default",
     doc = "BGPPeer is a router that the nodes establish a BGP session with.",
     printcolumn(name = "Address", type_ = "string", json_path = ".spec.peerAddress"),
     printcolumn(name = "ASN", type_ = "string", json_path = ".spec.peerASN"),

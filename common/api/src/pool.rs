@@ -19,6 +19,7 @@ use crate::shape::{Shape, conditions, selectors};
     namespaced,
     status = "IPAddressPoolStatus",
     derive = "PartialEq",
+    derive = "Default",
     doc = "IPAddressPool is a pool of IP addresses that can be allocated to Services of type LoadBalancer. An L2Advertisement or a BGPAdvertisement must select the pool for its addresses to be announced.",
     printcolumn(name = "Auto Assign", type_ = "boolean", json_path = ".spec.autoAssign"),
     printcolumn(name = "Avoid Buggy IPs", type_ = "boolean", json_path = ".spec.avoidBuggyIPs"),

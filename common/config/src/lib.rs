@@ -10,6 +10,7 @@ mod advertisement;
 mod bfd;
 mod check;
 mod community;
+mod decode;
 mod duration;
 mod model;
 mod parse;
@@ -19,6 +20,7 @@ mod precedence;
 mod remark;
 mod settle;
 
+pub use decode::decode;
 pub use model::*;
 pub use parse::{Objects, follow, parse};
 pub use remark::remarks;

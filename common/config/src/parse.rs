@@ -13,6 +13,7 @@ use clarion_core::PoolName;
 use kube::{Resource, ResourceExt};
 
 use crate::check::Wrong;
+use crate::decode::unreadable;
 use crate::model::{Aliases, BfdProfile, BgpAdvertisement, Config, ObjectRef, Outcome, Peer, Pool, Problem};
 use crate::precedence::{Role, recall, word};
 use crate::settle::{Candidate, Findings, Ledger, NoConflicts, settle};
@@ -82,7 +83,8 @@ fn read(objects: &Objects, previous: &Config, role: Role) -> Outcome {
 /// history: a process that has just started sets the same ones aside.
 fn set_aside(objects: &Objects, in_force: &BTreeMap<PoolName, Pool>) -> BTreeMap<PoolName, Pool> {
     let ours = objects.pools.iter().filter(|pool| pool.namespace().as_deref() == Some(&objects.namespace));
-    ours.filter_map(|object| pool::readable(object))
+    ours.filter(|pool| unreadable(pool.as_ref()).is_none())
+        .filter_map(|object| pool::readable(object))
         .filter(|written| in_force.get(&written.name) != Some(written))
         .map(|written| (written.name.clone(), written))
         .collect()
@@ -232,8 +234,8 @@ impl Reader<'_> {
             let reference = reference(object);
             if reference.namespace == self.namespace {
                 let previous = previous(&reference.name);
-                let (parsed, word) = (read(object), word(object));
-                candidates.push(Candidate { object: reference, parsed, previous, word });
+                let parsed = unreadable(object).map_or_else(|| read(object), Err);
+                candidates.push(Candidate { object: reference, parsed, previous, word: word(object) });
             } else {
                 let message =
                     format!("resource must be created in {} namespace: create it there", self.namespace);

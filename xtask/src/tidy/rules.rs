@@ -93,7 +93,16 @@ const REGISTRIES: [&str; 7] = [
 ];
 
 /// Folders of the pure rooms.
-const PURE: [&str; 5] = ["common/", "controller/alloc/", "agent/bgp/", "agent/l2/", "agent/bfd/"];
+const PURE: [&str; 8] = [
+    "common/abi/",
+    "common/core/",
+    "common/api/",
+    "common/config/",
+    "controller/alloc/",
+    "agent/bgp/",
+    "agent/l2/",
+    "agent/bfd/",
+];
 
 /// What would be a hidden input or an effect.
 const IMPURE: [&str; 12] = [

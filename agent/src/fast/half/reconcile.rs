@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use clarion_daemon::chain;
 use clarion_dataplane::{Action, Plan};
 use clarion_netlink::{GroupChange, Groups, SkipReason, Snapshot};
 
@@ -79,7 +80,7 @@ impl Half {
         }
         let report = self.dataplane.apply(&plan);
         for (action, error) in report.failures() {
-            failures.push(format!("{action}: {}", describe(error)));
+            failures.push(format!("{action}: {}", chain(error)));
             wanted.announcements.retain(|(ifindex, address), _| match action {
                 Action::Set(key, _) => (key.ifindex, key.address) != (*ifindex, *address),
                 Action::Attach(failed, _) => failed != ifindex,
@@ -146,7 +147,7 @@ impl Half {
                         link.groups.remove(&group);
                     }
                 }
-                (Err(error), _) => failures.push(describe(&error)),
+                (Err(error), _) => failures.push(chain(&error)),
             }
         }
         self.snapshot.store(Arc::new(after));
@@ -157,16 +158,4 @@ impl Half {
 fn resting(snapshot: &Snapshot, skipped: &[(String, SkipReason)]) -> BTreeSet<u32> {
     let down = skipped.iter().filter(|(_, why)| matches!(why, SkipReason::Down | SkipReason::NoCarrier));
     down.filter_map(|(name, _)| snapshot.by_name(name)).map(|link| link.index).collect()
-}
-
-/// An error with its causes, for people.
-fn describe(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }
