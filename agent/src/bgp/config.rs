@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use clarion_bgp::RouteAttributes;
@@ -25,7 +26,7 @@ pub struct DesiredPeer {
     /// the living session, any other change makes a new one.
     pub config: PeerConfig,
     /// What the peer should hear. A change never touches the session.
-    pub routes: BTreeMap<IpNet, RouteAttributes>,
+    pub routes: Arc<BTreeMap<IpNet, RouteAttributes>>,
 }
 
 /// Parameters of one session.

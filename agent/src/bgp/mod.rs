@@ -15,7 +15,9 @@
 //! Nothing here waits for the API server, and no channel can fill up: all are watches.
 
 mod config;
+mod journal;
 mod peer;
+mod refused;
 mod sockopt;
 mod status;
 mod supervisor;

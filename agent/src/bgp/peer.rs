@@ -13,6 +13,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use clarion_bgp::Session;
 use clarion_bgp::session::{Action, Cause, Event, StateName, Stop};
+use clarion_daemon::chain;
 use futures::future::BoxFuture;
 use tokio::io::Interest;
 use tokio::net::{TcpSocket, TcpStream};
@@ -20,7 +21,9 @@ use tokio::sync::watch;
 use tokio::time::sleep_until;
 
 use super::config::DesiredPeer;
-use super::sockopt::{self, canonical, in_words};
+use super::journal::{Journal, Line};
+use super::refused::in_words;
+use super::sockopt::{self, canonical};
 use super::status::SessionStatus;
 use super::{AddressLookup, StatusBoard};
 
@@ -74,6 +77,7 @@ pub(super) struct PeerTask {
     lookup: AddressLookup,
     board: StatusBoard,
     status: SessionStatus,
+    journal: Journal,
     published: Instant,
 }
 
@@ -112,13 +116,14 @@ impl PeerTask {
             lookup,
             board,
             status,
+            journal: Journal::default(),
             published: now,
         }
     }
 
     /// Runs until it is ordered to end.
     pub(super) async fn run(mut self) {
-        self.session.set_routes(Arc::new(self.peer.routes.clone()));
+        self.session.set_routes(Arc::clone(&self.peer.routes));
         self.session.handle_start(Instant::now());
         loop {
             self.settle();
@@ -177,7 +182,7 @@ impl PeerTask {
     /// Other routes or timers for the same session.
     fn follow(&mut self, peer: Arc<DesiredPeer>) {
         if peer.routes != self.peer.routes {
-            self.session.set_routes(Arc::new(peer.routes.clone()));
+            self.session.set_routes(Arc::clone(&peer.routes));
         }
         if peer.config.timers != self.peer.config.timers {
             self.session.set_timers(peer.config.timers);
@@ -200,7 +205,12 @@ impl PeerTask {
 
     fn connected(&mut self, result: io::Result<TcpStream>) {
         let now = Instant::now();
-        let connected = result.and_then(|stream| stream.local_addr().map(|address| (stream, address.ip())));
+        let connected = result.and_then(|stream| {
+            // An error that came between the last look at the socket and this one: not connected.
+            stream.peer_addr()?;
+            let local = stream.local_addr()?.ip();
+            Ok((stream, local))
+        });
         match connected {
             Ok((stream, local)) => {
                 self.link = Link::Up(stream);
@@ -208,7 +218,7 @@ impl PeerTask {
             }
             Err(error) => {
                 self.link = Link::Down;
-                self.session.handle_connect_failed(error.to_string(), now);
+                self.session.handle_connect_failed(in_words(&error), now);
             }
         }
     }
@@ -256,7 +266,7 @@ impl PeerTask {
         self.link = match sockopt::open(config) {
             Ok(socket) => Link::Connecting(Box::pin(dial(socket.into(), address))),
             Err(error) => {
-                let error = io::Error::other(in_words(&error));
+                let error = io::Error::other(chain(&error));
                 Link::Connecting(Box::pin(async { Err(error) }))
             }
         };
@@ -322,6 +332,10 @@ impl PeerTask {
         if !news {
             return;
         }
+        if let Some(failures) = self.journal.holds(now) {
+            let (name, peer) = (self.peer.config.name.as_str(), self.status.peer.as_str());
+            tracing::info!(name, peer, failures, "BGP session holds");
+        }
         self.status.counters = counters;
         self.status.announced = self.session.announced();
         self.status.wanted = self.peer.routes.len();
@@ -336,14 +350,12 @@ impl PeerTask {
         let peer = self.status.peer.as_str();
         match event {
             Event::Changed { from, to, cause } => {
-                let repeated = self.status.last_failure.as_ref() == Some(&cause);
-                let quiet =
-                    repeated || matches!(cause, Cause::RetryDue | Cause::Connected | Cause::OpenAccepted);
-                if to == StateName::Established || from == StateName::Established || !quiet {
-                    tracing::info!(name, peer, %from, %to, %cause, "BGP session");
-                } else {
-                    // A peer that is away must not fill the log with its attempts.
-                    tracing::debug!(name, peer, %from, %to, %cause, "BGP session");
+                match self.journal.changed(from, to, &cause, Instant::now()) {
+                    Line::Up { failures } => {
+                        tracing::info!(name, peer, failures, "BGP session is up");
+                    }
+                    Line::Failed => tracing::info!(name, peer, %from, %to, %cause, "BGP session"),
+                    Line::Detail => tracing::debug!(name, peer, %from, %to, %cause, "BGP session"),
                 }
                 if to == StateName::Established {
                     self.status.established += 1;

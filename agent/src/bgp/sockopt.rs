@@ -118,17 +118,6 @@ fn set_md5_key(socket: &Socket, peer: SocketAddr, key: &[u8]) -> Result<(), Sock
     if result == 0 { Ok(()) } else { Err(SocketError::Key(io::Error::last_os_error())) }
 }
 
-/// The error and all of its sources in one line.
-pub(super) fn in_words(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
-}
-
 /// The address without a mapping (`::ffff:192.0.2.1` is 192.0.2.1).
 pub(super) fn canonical(address: IpAddr) -> IpAddr {
     match address {

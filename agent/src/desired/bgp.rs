@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use clarion_bgp::RouteAttributes;
 use clarion_config::{BgpAdvertisement, Peer, PeerSecret, fallback_router_id};
@@ -33,7 +34,7 @@ pub(super) fn sessions(me: &Me, view: &View) -> Sessions {
             .and_then(|key| PeerConfig::new(peer, key, router_id).map_err(|error| error.to_string()));
         match config {
             Ok(config) => {
-                sessions.peers.insert(name.clone(), DesiredPeer { config, routes: BTreeMap::new() });
+                sessions.peers.insert(name.clone(), DesiredPeer { config, routes: Arc::default() });
             }
             Err(problem) => {
                 sessions.problems.insert(name.clone(), problem);
@@ -96,7 +97,7 @@ impl Sessions {
         for (prefix, advertisement) in routes {
             for (name, peer) in &mut self.peers {
                 if advertisement.peers.is_empty() || advertisement.peers.contains(name) {
-                    merge(&mut peer.routes, prefix, advertisement);
+                    merge(Arc::make_mut(&mut peer.routes), prefix, advertisement);
                     peers.insert(name.clone());
                 }
             }

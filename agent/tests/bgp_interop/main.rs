@@ -64,7 +64,7 @@ fn decorated() -> RouteAttributes {
 }
 
 fn with_routes(mut peer: DesiredPeer) -> DesiredPeer {
-    peer.routes = [(net(V4), decorated()), (net(V6), decorated())].into();
+    peer.routes = Arc::new([(net(V4), decorated()), (net(V6), decorated())].into());
     peer
 }
 
@@ -109,7 +109,7 @@ fn frr_takes_both_families_over_ipv4_with_every_attribute_and_forgets_withdrawn_
     wait_text(&lab, &driver, "its next hop", &v6, &[NODE_V6]);
     wait_text(&lab, &driver, "the kernel's IPv4 route", &|| kernel(&lab, "-4"), &["198.51.100.7", NODE_V4]);
     wait_text(&lab, &driver, "the kernel's IPv6 route", &|| kernel(&lab, "-6"), &["2001:db8:7::7", NODE_V6]);
-    driver.change(|all| all.get_mut("tor").unwrap().routes.clear());
+    driver.change(|all| all.get_mut("tor").unwrap().routes = Arc::default());
     wait_gone(&lab, &driver, "IPv4 withdrawn", &|| kernel(&lab, "-4"), "198.51.100.7");
     wait_gone(&lab, &driver, "IPv6 withdrawn", &|| kernel(&lab, "-6"), "2001:db8:7::7");
     let status = driver.sessions.borrow()["tor"].clone();
@@ -239,7 +239,7 @@ fn a_change_of_one_session_leaves_the_other_alone_and_routes_restart_none() {
     let tor = since("tor");
     driver.change(|all| {
         for peer in all.values_mut() {
-            peer.routes.insert(net(V4), decorated());
+            Arc::make_mut(&mut peer.routes).insert(net(V4), decorated());
             peer.config.timers.connect_retry = Some(Duration::from_secs(2));
         }
     });
@@ -261,7 +261,7 @@ fn with_graceful_restart_frr_keeps_routes_over_a_restart_and_forgets_those_that_
     drop(driver);
     let stale = || Frr::show(&lab, &format!("show bgp ipv4 unicast {V4}"));
     lab.wait("stale routes", SOON, &stale, &|| stale().contains("stale"));
-    graceful.routes.remove(&net(V6));
+    Arc::make_mut(&mut graceful.routes).remove(&net(V6));
     let driver = Driver::start(&lab, one(graceful));
     wait_up(&lab, &driver);
     wait_gone(&lab, &driver, "the IPv6 route's end", &|| kernel(&lab, "-6"), "2001:db8:7::7");
@@ -297,7 +297,7 @@ fn a_change_reaches_frr_s_kernel_table_quickly() {
         let prefix = net(&format!("198.51.100.{i}/32"));
         let begin = Instant::now();
         driver.change(|all| {
-            all.get_mut("tor").unwrap().routes.insert(prefix, RouteAttributes::default());
+            Arc::make_mut(&mut all.get_mut("tor").unwrap().routes).insert(prefix, RouteAttributes::default());
         });
         let (seen, _) = changes.recv_timeout(SOON).unwrap_or_else(|_| panic!("{prefix}: {}", driver.state()));
         times.push(seen - begin);
@@ -328,7 +328,7 @@ fn bird_takes_both_families_over_both() {
         wait_text(&lab, &driver, "the IPv6 route", &v6, &attributes);
         wait_text(&lab, &driver, "its next hop", &v6, &[&format!("next_hop: {NODE_V6}")]);
         wait_text(&lab, &driver, "the kernel's route", &|| kernel(&lab, "-6"), &["2001:db8:7::7"]);
-        driver.change(|all| all.get_mut("tor").unwrap().routes.clear());
+        driver.change(|all| all.get_mut("tor").unwrap().routes = Arc::default());
         wait_gone(&lab, &driver, "IPv4 withdrawn", &v4, "64513");
         wait_gone(&lab, &driver, "IPv6 withdrawn", &v6, "64513");
     }
@@ -357,7 +357,7 @@ fn gobgp_takes_both_families_over_both() {
             &|| rib("ipv6"),
             &[&attributes[..], &[V6, NODE_V6]].concat(),
         );
-        driver.change(|all| all.get_mut("tor").unwrap().routes.clear());
+        driver.change(|all| all.get_mut("tor").unwrap().routes = Arc::default());
         wait_gone(&lab, &driver, "IPv4 withdrawn", &|| rib("ipv4"), V4);
         wait_gone(&lab, &driver, "IPv6 withdrawn", &|| rib("ipv6"), V6);
     }

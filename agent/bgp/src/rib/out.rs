@@ -115,14 +115,6 @@ impl AdjRibOut {
         self.settled = None;
     }
 
-    /// The addresses of the node changed: next hops are found anew.
-    pub fn set_local(&mut self, local: LocalAddresses) {
-        if self.outbound.local != local {
-            self.outbound.local = local;
-            self.settled = None;
-        }
-    }
-
     /// The next messages, withdrawals first, up to about `budget` octets (at least
     /// one message; at most one more than fits). Empty when the peer knows everything.
     pub fn next_batch(&mut self, desired: &Arc<Routes>, budget: usize) -> Batch {

@@ -149,13 +149,6 @@ impl Session {
         self.state.set_keepalive(timers.keepalive);
     }
 
-    /// The node's addresses changed; next hops follow.
-    pub fn set_local(&mut self, local: LocalAddresses) {
-        if let State::Established(established) = &mut self.state {
-            established.out.set_local(local);
-        }
-    }
-
     /// What the driver must do next.
     pub fn poll_action(&mut self) -> Option<Action> {
         self.shared.actions.pop_front()
