@@ -77,8 +77,8 @@ where
     K: Resource<DynamicType = ()> + DeserializeOwned + Default,
 {
     let name = object.name_any();
-    let decoded = clarion_config::decode(object.metadata.clone(), object.body());
-    (name, Some(Arc::new(decoded)))
+    let (metadata, body) = object.into_parts();
+    (name, Some(Arc::new(clarion_config::decode(metadata, body))))
 }
 
 #[cfg(test)]

@@ -98,8 +98,9 @@ impl Starter<'_> {
         let read = |mut object: Object| {
             // Nobody here reads them, and kubectl keeps a copy of the object in one.
             object.metadata.annotations = None;
-            let decoded = clarion_config::decode(object.metadata.clone(), object.body());
-            (object.name_any(), Some(Arc::new(decoded)))
+            let name = object.name_any();
+            let (metadata, body) = object.into_parts();
+            (name, Some(Arc::new(clarion_config::decode(metadata, body))))
         };
         self.follow(watch, read, event);
     }

@@ -1,7 +1,7 @@
 //! A configuration object out of what the API server stores.
 //!
 //! Under CRDs that are not this version's the API server stores and sends objects that do not
-//! fit their type: without `spec`, or with a list where a text should be. Such an object still
+//! fit their type: without a field, or with a list where a text should be. Such an object still
 //! has a name. It goes on as an object that says nothing and carries a mark, in memory
 //! only, by which [`parse`](crate::parse) sets it aside alone; its condition tells why.
 
@@ -18,20 +18,26 @@ const MARK: &str = "clarion.dev/unreadable";
 const LONGEST: usize = 300;
 
 /// The object. `body` is all of it but the metadata (which some types insist on: an
-/// empty one does).
+/// empty one does). Without `spec` it has an empty one, as under our own CRDs: an
+/// L2Advertisement of that kind is what MetalLB's manual begins with.
 #[must_use]
-pub fn decode<K>(mut metadata: ObjectMeta, body: &Value) -> K
+pub fn decode<K>(mut metadata: ObjectMeta, mut body: Value) -> K
 where
     K: Resource<DynamicType = ()> + DeserializeOwned + Default,
 {
     if let Some(annotations) = &mut metadata.annotations {
         annotations.remove(MARK);
     }
-    let read = K::deserialize(body).or_else(|error| {
+    if let Value::Object(fields) = &mut body {
+        let spec = fields.entry("spec").or_insert(Value::Null);
+        if spec.is_null() {
+            *spec = Value::Object(serde_json::Map::new());
+        }
+    }
+    let read = K::deserialize(&body).or_else(|error| {
         // What is shown of it is ours: a status of another shape does no harm.
-        let Value::Object(mut fields) = body.clone() else { return Err(error) };
-        fields.remove("status");
-        K::deserialize(&Value::Object(fields)).map_err(|_| error)
+        body.as_object_mut().and_then(|fields| fields.remove("status"));
+        K::deserialize(&body).map_err(|_| error)
     });
     let mut object = read.unwrap_or_else(|error| {
         let why = error.to_string().chars().take(LONGEST).collect();
@@ -65,7 +71,7 @@ mod tests {
         body["metadata"] = json!({});
         let annotations = Some([(MARK.to_owned(), "by a user".to_owned())].into());
         let metadata = ObjectMeta { name: Some("x".to_owned()), annotations, ..ObjectMeta::default() };
-        decode(metadata, &body)
+        decode(metadata, body)
     }
 
     #[test]
@@ -84,8 +90,9 @@ mod tests {
     #[test]
     fn what_does_not_fit_says_what_and_the_remedy() {
         for (body, what) in [
-            (json!({}), "missing field `spec`"),
-            (json!({ "spec": null }), "null"),
+            (json!({}), "missing field `addresses`"),
+            (json!({ "spec": null }), "missing field `addresses`"),
+            (json!({ "spec": 7 }), "7"),
             (json!({ "spec": { "addresses": "192.0.2.0/24" } }), "expected a sequence"),
             (json!({ "spec": { "addresses": "x".repeat(9999) } }), "xxx"),
         ] {
@@ -93,7 +100,12 @@ mod tests {
             assert!(wrong.message.contains(what) && wrong.message.contains("apply"), "{wrong:?}");
             assert!(wrong.message.len() < 600, "{} characters", wrong.message.len());
         }
-        // The default would be in force for every pool.
-        assert!(unreadable(&read::<L2Advertisement>(json!({}))).is_some());
+    }
+
+    #[test]
+    fn an_advertisement_without_spec_is_one_for_all_pools() {
+        assert_eq!(unreadable(&read::<L2Advertisement>(json!({}))), None);
+        // Its default would be in force for every pool.
+        assert!(unreadable(&read::<L2Advertisement>(json!({ "spec": { "nodeSelectors": 7 } }))).is_some());
     }
 }

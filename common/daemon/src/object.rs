@@ -47,10 +47,10 @@ impl Object {
         })
     }
 
-    /// The body without the object's metadata.
+    /// The metadata, and all the rest of the object.
     #[must_use]
-    pub fn body(&self) -> &Value {
-        &self.body
+    pub fn into_parts(self) -> (ObjectMeta, Value) {
+        (self.metadata, self.body)
     }
 }
 
