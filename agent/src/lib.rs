@@ -20,6 +20,7 @@
 
 pub mod args;
 pub mod bgp;
+mod capabilities;
 pub mod cleanup;
 pub mod desired;
 mod fast;

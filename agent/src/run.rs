@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 
 use crate::args::Args;
 use crate::desired::Me;
-use crate::{fast, serve, slow};
+use crate::{capabilities, fast, serve, slow};
 
 /// BGP says goodbye within this, or not at all.
 const GOODBYE: Duration = Duration::from_millis(1500);
@@ -30,6 +30,12 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     anyhow::ensure!(
         !args.node_name.is_empty(),
         "--node-name is not set: give the DaemonSet the environment METALLB_NODE_NAME from fieldRef spec.nodeName"
+    );
+    let lacking = capabilities::missing();
+    anyhow::ensure!(
+        lacking.is_empty(),
+        "the agent lacks {}: add what is missing to securityContext.capabilities.add of the DaemonSet",
+        lacking.join(", ")
     );
     let ignored = args.ignored();
     if !ignored.is_empty() {

@@ -67,6 +67,8 @@ impl Endpoints {
 /// A node.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Node {
+    /// `metadata.uid`: a node that was deleted and made anew is another one.
+    pub uid: String,
     /// `metadata.labels`.
     pub labels: Labels,
     /// Condition NetworkUnavailable is True.

@@ -91,6 +91,7 @@ fn peer(name: &str) -> Peer {
 /// Three nodes, one pool of both families, one Service served on n1.
 fn view() -> View {
     let node = |zone: &str, address: &str| Node {
+        uid: String::new(),
         labels: labels(&[("zone", zone)]),
         network_unavailable: false,
         addresses: vec![ip(address)],

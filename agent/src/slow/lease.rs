@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use clarion_core::NodeName;
+use clarion_daemon::chain;
 use clarion_netlink::Mac;
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::api::{Patch, PatchParams};
@@ -27,63 +28,58 @@ const PERIOD: Duration = Duration::from_millis(900);
 /// What `leaseDurationSeconds` says: the staleness that the others apply.
 const DURATION_SECONDS: i32 = 3;
 
+/// What the API server has of this node, as far as its Lease tells it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct Own {
+    /// Its first InternalIP; empty if it has none.
+    pub(super) address: String,
+    /// `metadata.uid`; empty while there is no such node.
+    pub(super) uid: String,
+}
+
 /// Renews the Lease for ever.
 pub(super) async fn renew(
     client: Client,
     namespace: String,
     node: NodeName,
-    addresses: watch::Receiver<String>,
+    own: watch::Receiver<Own>,
     status: watch::Receiver<std::sync::Arc<FastStatus>>,
 ) -> anyhow::Error {
     let api = Api::<Lease>::namespaced(client, &namespace);
     let boot = boot_id();
-    // Another process of the same node is another holder, so its first renewal is a change.
-    let holder = format!("{node}/{boot}/{}", std::process::id());
     let mut ticks = tokio::time::interval(PERIOD);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let (mut failing, mut had_interfaces, mut resigned) = (false, false, false);
+    let (mut failing, mut had_interfaces, mut had_node, mut resigned) = (false, false, false, false);
     loop {
         ticks.tick().await;
         let usable = !status.borrow().interfaces.is_empty();
+        let member = !own.borrow().uid.is_empty();
         had_interfaces |= usable;
-        if had_interfaces && !usable {
-            // Whose last interface went down cannot answer: others take over at
-            // once, and until it is back they must not wait for this node.
+        had_node |= member;
+        // Whose last interface went down cannot answer: others take over at once, and until it
+        // is back they must not wait for this node.
+        let why = match (had_interfaces && !usable, had_node && !member) {
+            (true, _) => Some("no interface is usable: this node resigns until one is"),
+            (_, true) => Some("there is no such Node any more: this one resigns until there is"),
+            _ => None,
+        };
+        if let Some(why) = why {
             if !resigned && release_by(&api, &node).await.is_ok() {
-                tracing::warn!(%node, "no interface is usable: this node resigns until one is");
+                tracing::warn!(%node, "{why}");
                 resigned = true;
             }
             continue;
         }
         resigned = false;
-        let macs: BTreeMap<_, _> =
-            status.borrow().interfaces.iter().map(|i| (i.name.clone(), format_mac(i.mac))).collect();
-        let address = addresses.borrow().clone();
-        let lease = json!({
-            "apiVersion": "coordination.k8s.io/v1",
-            "kind": "Lease",
-            "metadata": {
-                "name": format!("{PREFIX}{node}"),
-                "labels": { "clarion.dev/agent": "true" },
-                "annotations": {
-                    "clarion.dev/address": address,
-                    "clarion.dev/boot-id": boot,
-                    "clarion.dev/macs": json!(macs).to_string(),
-                },
-            },
-            "spec": {
-                "holderIdentity": holder,
-                "leaseDurationSeconds": DURATION_SECONDS,
-                "renewTime": jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%S%.6fZ").to_string(),
-            },
-        });
+        let macs = status.borrow().interfaces.iter().map(|i| (i.name.clone(), format_mac(i.mac))).collect();
+        let lease = lease(&node, &boot, &own.borrow(), &macs);
         let name = format!("{PREFIX}{node}");
         let params = PatchParams::apply(MANAGER).force();
         let patch = Patch::Apply(&lease);
         let attempt = tokio::time::timeout(PERIOD, api.patch(&name, &params, &patch));
         let problem = match attempt.await {
             Ok(Ok(_)) => None,
-            Ok(Err(error)) => Some(error.to_string()),
+            Ok(Err(error)) => Some(chain(&error)),
             Err(_) => Some("the API server did not answer in time".to_owned()),
         };
         // Said once per spell: a dead API server must not fill the log.
@@ -94,6 +90,33 @@ pub(super) async fn renew(
         }
         failing = problem.is_some();
     }
+}
+
+/// The Lease as it is now. It belongs to its Node: a node that is taken out of the cluster takes
+/// its Lease along, by the API server's own garbage collector.
+fn lease(node: &NodeName, boot: &str, own: &Own, macs: &BTreeMap<String, String>) -> serde_json::Value {
+    let owners = (!own.uid.is_empty())
+        .then(|| json!({ "apiVersion": "v1", "kind": "Node", "name": node.as_str(), "uid": own.uid }));
+    json!({
+        "apiVersion": "coordination.k8s.io/v1",
+        "kind": "Lease",
+        "metadata": {
+            "name": format!("{PREFIX}{node}"),
+            "labels": { "clarion.dev/agent": "true" },
+            "annotations": {
+                "clarion.dev/address": own.address,
+                "clarion.dev/boot-id": boot,
+                "clarion.dev/macs": json!(macs).to_string(),
+            },
+            "ownerReferences": owners.into_iter().collect::<Vec<_>>(),
+        },
+        "spec": {
+            // Another process of the same node is another holder, so its first renewal is a change.
+            "holderIdentity": format!("{node}/{boot}/{}", std::process::id()),
+            "leaseDurationSeconds": DURATION_SECONDS,
+            "renewTime": jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%S%.6fZ").to_string(),
+        },
+    })
 }
 
 /// Deletes this node's Lease: the others take over at once.

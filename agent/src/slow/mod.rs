@@ -80,8 +80,8 @@ pub(crate) async fn run(
     }
     .start(&args);
     let node = NodeName::new(args.node_name.as_str());
-    let (address_tx, address_rx) = watch::channel(String::new());
-    tasks.spawn(lease::renew(client.clone(), args.namespace.clone(), node.clone(), address_rx, fast.clone()));
+    let (own_tx, own_rx) = watch::channel(lease::Own::default());
+    tasks.spawn(lease::renew(client.clone(), args.namespace.clone(), node.clone(), own_rx, fast.clone()));
     tasks.spawn(status::run(status::Inputs {
         client: client.clone(),
         args: Arc::clone(&args),
@@ -94,7 +94,7 @@ pub(crate) async fn run(
         me: Me { node, ignore_exclude_label: args.ignore_exclude_lb },
         index: Index::new(&args.namespace),
         outputs,
-        address: address_tx,
+        own: own_tx,
         secrets: BTreeMap::new(),
         without_bfd: BTreeSet::new(),
     };
@@ -130,7 +130,7 @@ struct Half {
     me: Me,
     index: Index,
     outputs: Outputs,
-    address: watch::Sender<String>,
+    own: watch::Sender<lease::Own>,
     secrets: BTreeMap<String, AbortHandle>,
     /// Peers of which was said that they have no BFD, with their profiles.
     without_bfd: BTreeSet<(String, String)>,
@@ -195,11 +195,14 @@ impl Half {
             }
             changed
         });
-        let addresses = view.nodes.get(&self.me.node).map(|n| n.addresses.clone()).unwrap_or_default();
-        let address = addresses.first().map(ToString::to_string).unwrap_or_default();
-        self.address.send_if_modified(|old| {
-            let changed = *old != address;
-            *old = address;
+        let node = view.nodes.get(&self.me.node);
+        let own = node.map_or_else(lease::Own::default, |node| lease::Own {
+            address: node.addresses.first().map(ToString::to_string).unwrap_or_default(),
+            uid: node.uid.clone(),
+        });
+        self.own.send_if_modified(|old| {
+            let changed = *old != own;
+            *old = own;
             changed
         });
     }

@@ -113,6 +113,7 @@ pub(super) fn node(node: &Object) -> Node {
     };
     let internal = |a: &NodeAddress| a.r#type.as_deref() == Some("InternalIP");
     Node {
+        uid: node.uid().unwrap_or_default(),
         labels: node.labels().clone(),
         network_unavailable: status.conditions.iter().flatten().any(unavailable),
         addresses: status
