@@ -208,8 +208,10 @@ async fn write(client: &Client, instance: &str, told: &Told) -> Result<(), kube:
             let count = json!({"count": found.count.unwrap_or(1).saturating_add(1)});
             api.patch(name, &PatchParams::default(), &Patch::Merge(count)).await.map(drop)
         }
-        // The namespace is going, and the object with it.
-        Err(kube::Error::Api(status)) if status.is_forbidden() || status.is_not_found() => {
+        // The namespace is going, and the object with it. Any other refusal is a right that is missing.
+        Err(kube::Error::Api(status))
+            if status.is_not_found() || status.message.contains("being terminated") =>
+        {
             tracing::debug!(reason = told.reason, "event not wanted: {}", status.message);
             Ok(())
         }
