@@ -35,7 +35,7 @@ struct Tally {
 }
 
 /// Runs the groups' tests whose full name `GROUP::SENTENCE` contains every
-/// argument, prints a line for each and a last line `N passed, N failed`.
+/// argument (`a|b`: one of them), prints a line for each and a last line `N passed, N failed`.
 /// `--list` only prints the names.
 pub fn main(groups: &[Group]) -> ExitCode {
     if let Err(error) = clarion_lab::signals::exit_on_signals() {
@@ -55,7 +55,7 @@ pub fn main(groups: &[Group]) -> ExitCode {
             .flatten()
             .filter(|(name, _)| {
                 let full = format!("{}::{name}", group.name);
-                wanted.iter().all(|word| full.contains(word))
+                wanted.iter().all(|words| words.split('|').any(|word| full.contains(word)))
             })
             .copied()
             .collect();
@@ -98,9 +98,13 @@ fn run_group(group: &Group, cases: &[Case], tally: &mut Tally) {
 
 fn start(group: &Group) -> Result<Lab> {
     let begin = Instant::now();
-    let lab = Lab::start((group.spec)()).context("starting the lab")?;
+    let mut steps = Vec::new();
+    let lab = Lab::start_observed((group.spec)(), &mut |what, took| {
+        steps.push(format!("{} {} ms", what.split(':').next().unwrap_or(what), took.as_millis()));
+    });
+    let lab = lab.context("starting the lab")?;
     (group.prepare)(&lab).context("preparing the lab")?;
-    println!("lab  {:>7} ms  {}", begin.elapsed().as_millis(), group.name);
+    println!("lab  {:>7} ms  {} ({})", begin.elapsed().as_millis(), group.name, steps.join(", "));
     Ok(lab)
 }
 

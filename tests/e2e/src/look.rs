@@ -295,3 +295,11 @@ pub fn try_create(lab: &Lab, object: &Value) -> Result<()> {
     );
     lab.send("POST", &path, object).map(drop)
 }
+
+/// Whether a configuration object's condition says that it is in force as written.
+///
+/// # Errors
+/// When the API server does not answer.
+pub fn in_force(lab: &Lab, plural: &str, name: &str) -> Result<bool> {
+    Ok(condition(lab, plural, name, "Valid")?.is_some_and(|(status, _)| status == "True"))
+}

@@ -270,6 +270,19 @@ impl Lab {
         self.switch.heal(machine)
     }
 
+    /// Switches a node's `eth0` off and on, as `ip link set` by hand does. The kernel
+    /// forgets the IPv6 address and all routes by it, which are put back as a
+    /// network manager would.
+    ///
+    /// # Errors
+    /// When there is no such node or a route cannot be put back.
+    pub fn flap_link(&self, node: &str) -> Result<Instant> {
+        let node = self.node(node)?;
+        let begin = Instant::now();
+        node.flap()?;
+        Ok(begin)
+    }
+
     /// Kills the agent of a node, as a crash would; its kubelet starts it again.
     ///
     /// # Errors

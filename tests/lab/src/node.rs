@@ -153,6 +153,32 @@ impl Node {
         Ok(())
     }
 
+    /// Takes `eth0` down and up; what the kernel forgets meanwhile is put back.
+    ///
+    /// # Errors
+    /// When `ip` refuses.
+    pub fn flap(&self) -> Result<()> {
+        let netns = self.machine.netns();
+        let routes = |family: &str| -> Result<Vec<String>> {
+            let text = netns.output("ip", &[family, "route", "show", "dev", "eth0"])?;
+            // The kernel's own come back with the addresses.
+            Ok(text.lines().filter(|line| !line.contains("proto kernel")).map(str::to_owned).collect())
+        };
+        let (four, six) = (routes("-4")?, routes("-6")?);
+        netns.ip("link set eth0 down\nlink set eth0 up")?;
+        netns.ip(&format!("addr replace {}/64 dev eth0 nodad", self.station().v6))?;
+        for (family, lines) in [("-4", four), ("-6", six)] {
+            for line in lines {
+                // Flags of the moment are no part of a route.
+                let words = line.split_whitespace().filter(|word| *word != "linkdown");
+                let all: Vec<&str> =
+                    [family, "route", "replace"].into_iter().chain(words).chain(["dev", "eth0"]).collect();
+                netns.output("ip", &all)?;
+            }
+        }
+        Ok(())
+    }
+
     /// A running program of the node, pods' included, by name.
     ///
     /// # Errors

@@ -25,7 +25,13 @@ pub(crate) const CASES: &[Case] = &[
     ("ServiceL2Status names the node that answers", l2_status),
 ];
 
-fn answered_once(lab: &Lab, service: &Service, answer_counter: &str, silence_counter: &str) -> Result<()> {
+/// One node answers, by the program and not by the kernel, and the others count their silence.
+pub(crate) fn answered_once(
+    lab: &Lab,
+    service: &Service,
+    answer_counter: &str,
+    silence_counter: &str,
+) -> Result<()> {
     let held = Held::apply(lab, service)?;
     let address = held.address()?;
     let prober = prober(lab)?;

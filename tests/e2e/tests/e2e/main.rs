@@ -7,8 +7,11 @@ mod addresses;
 mod admission;
 mod announce;
 mod faults;
+mod garbage;
 mod operate;
+mod owners;
 mod policies;
+mod rights;
 
 use clarion_e2e::harness::Group;
 use clarion_e2e::look::apply_base;
@@ -16,7 +19,7 @@ use clarion_lab::{Lab, Spec};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    clarion_e2e::harness::main(&[
+    let mut groups = vec![
         Group {
             name: "cluster",
             spec: Spec::cluster,
@@ -28,6 +31,8 @@ fn main() -> ExitCode {
                 announce::CASES,
                 operate::CASES,
                 faults::CASES,
+                garbage::CASES,
+                owners::CASES,
             ],
         },
         Group {
@@ -36,5 +41,17 @@ fn main() -> ExitCode {
             prepare: |_: &Lab| Ok(()),
             cases: &[operate::LEFTOVERS],
         },
-    ])
+    ];
+    // Some minutes of restarts.
+    if std::env::var_os("CLARION_LONG").is_some() {
+        groups.push(Group {
+            name: "rights",
+            spec: Spec::cluster,
+            prepare: apply_base,
+            cases: &[rights::CASES],
+        });
+    } else {
+        println!("not without --long: {} tests of the group rights", rights::CASES.len());
+    }
+    clarion_e2e::harness::main(&groups)
 }
