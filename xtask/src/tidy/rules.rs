@@ -93,9 +93,10 @@ const REGISTRIES: [&str; 7] = [
 ];
 
 /// Folders of the pure rooms.
-const PURE: [&str; 8] = [
+const PURE: [&str; 9] = [
     "common/abi/",
     "common/core/",
+    "common/fence/",
     "common/api/",
     "common/config/",
     "controller/alloc/",

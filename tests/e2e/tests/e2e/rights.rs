@@ -140,9 +140,13 @@ fn refusals(lab: &Lab, pending: &BTreeSet<Right>) -> Result<BTreeSet<Right>> {
          metadata: {{name: rights, namespace: {NAMESPACE}}}\n\
          spec: {{myASN: 64512, peerASN: 64999, peerAddress: 192.0.2.9, passwordSecret: {{name: rights}}}}\n"
     );
-    let bad = format!(
+    // Objects of every kind, so that each has a condition to be written.
+    let objects = format!(
         "apiVersion: metallb.io/v1beta1\nkind: IPAddressPool\nmetadata: {{name: rights, namespace: {NAMESPACE}}}\n\
-         spec: {{addresses: [192.168.100.200/32]}}\n"
+         spec: {{addresses: [192.168.100.240/32]}}\n---\napiVersion: metallb.io/v1beta1\nkind: BFDProfile\n\
+         metadata: {{name: rights, namespace: {NAMESPACE}}}\nspec: {{}}\n---\napiVersion: metallb.io/v1beta1\n\
+         kind: Community\nmetadata: {{name: rights, namespace: {NAMESPACE}}}\n\
+         spec: {{communities: [{{name: rights, value: \"64512:1\"}}]}}\n"
     );
     let remove =
         |what: &[&str]| lab.kubectl(&[&["delete", "-n", NAMESPACE, "--wait=false"], what].concat()).map(drop);
@@ -158,7 +162,7 @@ fn refusals(lab: &Lab, pending: &BTreeSet<Right>) -> Result<BTreeSet<Right>> {
                 remove(&["pods", "--all", "--grace-period=1"])
             }),
         ),
-        ("create", Box::new(|| lab.apply(&format!("{service}---\n{bad}")).map(drop))),
+        ("create", Box::new(|| lab.apply(&format!("{service}---\n{objects}")).map(drop))),
         (
             "move",
             Box::new(|| {
@@ -166,7 +170,7 @@ fn refusals(lab: &Lab, pending: &BTreeSet<Right>) -> Result<BTreeSet<Right>> {
             }),
         ),
         ("return", Box::new(|| lab.nodes().iter().try_for_each(|n| lab.heal_link(n.machine().name())))),
-        ("delete", Box::new(|| lab.delete(&format!("{service}---\n{key}---\n{bad}")).map(drop))),
+        ("delete", Box::new(|| lab.delete(&format!("{service}---\n{key}---\n{objects}")).map(drop))),
     ];
     let mut refused = BTreeSet::new();
     for (_, step) in &steps {
