@@ -52,7 +52,7 @@ fn call(instruction: &bpf_insn) -> Option<Result<i32, &'static str>> {
 }
 
 fn instructions(name: &str) -> Vec<bpf_insn> {
-    let object = Object::parse(clarion_dataplane::object()).unwrap();
+    let object = Object::parse(clarion_dataplane::object()).expect("an object");
     let function = object.functions.values().find(|function| function.name == name);
     function.unwrap_or_else(|| panic!("no program {name}")).instructions.clone()
 }

@@ -32,7 +32,7 @@ fn on_a_node(work: impl FnOnce(&Path, u32) -> anyhow::Result<()> + Send) {
         peer.veth("node0", "far0")?;
         work(bpffs, if_index("node0")?)
     })
-    .unwrap();
+    .expect("a test that passes");
 }
 
 fn options(bpffs: &Path, mode: AttachMode) -> Options {

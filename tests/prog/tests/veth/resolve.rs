@@ -47,7 +47,7 @@ fn in_each_mode(test: impl Fn(Bed, &std::path::Path, AttachMode) -> anyhow::Resu
             let bed = bed(bpffs, mode)?;
             test(bed, bpffs, mode).with_context(|| format!("{mode:?}"))
         })
-        .unwrap();
+        .expect("the same in each mode");
     }
 }
 
