@@ -225,6 +225,9 @@ impl fmt::Display for Unfit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unknown => Ok(()),
+            Self::Barred { address, by: Barred::Excluded, .. } if nowhere(*address) => {
+                write!(f, ": no host can have {address}")
+            }
             Self::Barred { address, pool, by: Barred::Excluded } => {
                 write!(f, ": pool {pool} has {address} in its excludeAddresses")
             }
@@ -234,6 +237,15 @@ impl fmt::Display for Unfit {
             Self::TwoPools => f.write_str(": they are of two pools, and a service gets both of one"),
         }
     }
+}
+
+/// Addresses that a pool may have in its ranges and `clarion_config` excludes from every one.
+fn nowhere(address: IpAddr) -> bool {
+    let own_kind = match address {
+        IpAddr::V4(v4) => v4.octets()[0] == 0 || v4.is_broadcast(),
+        IpAddr::V6(v6) => v6.is_unspecified() || v6.is_unicast_link_local(),
+    };
+    own_kind || address.is_loopback() || address.is_multicast()
 }
 
 /// As it goes on after MetalLB's words.
@@ -282,6 +294,7 @@ mod tests {
         let both =
             VipSet::from_addresses(["192.0.2.1".parse().unwrap(), "2001:db8::1".parse().unwrap()]).unwrap();
         let one = VipSet::from_addresses(["192.0.2.1".parse().unwrap()]).unwrap();
+        let loopback = VipSet::from_addresses(["127.0.0.1".parse().unwrap()]).unwrap();
         let address = "192.0.2.1".parse().unwrap();
         let gold = PoolName::from("gold");
         let table = [
@@ -296,6 +309,17 @@ mod tests {
             (
                 Refusal::NotAllowed(one, Unfit::Barred { address, pool: gold.clone(), by: Barred::Excluded }),
                 r#"["192.0.2.1"] is not allowed in config: pool gold has 192.0.2.1 in its excludeAddresses"#,
+            ),
+            (
+                Refusal::NotAllowed(
+                    loopback,
+                    Unfit::Barred {
+                        address: loopback.iter().next().unwrap(),
+                        pool: gold.clone(),
+                        by: Barred::Excluded,
+                    },
+                ),
+                r#"["127.0.0.1"] is not allowed in config: no host can have 127.0.0.1"#,
             ),
             (Refusal::NotCompatible(gold.clone()), "pool gold not compatible for ip assignment"),
             (
