@@ -62,8 +62,8 @@ const EXCLUDED: [&str; 4] =
     ["192.0.3.0/32", "192.0.5.6-192.0.6.255", "2001:db8::10/127", "2001:db8:1::1/128"];
 
 fn pools() -> impl Strategy<Value = Vec<PoolSpec>> {
-    // Each range goes to one pool or to none.
-    let owners = prop::collection::vec(0..=POOLS.len(), RANGES.len());
+    // Each range goes to one pool or, so that addresses are scarce, to none.
+    let owners = prop::collection::vec(0..=2 * POOLS.len(), RANGES.len());
     let avoid = prop::collection::vec(any::<bool>(), POOLS.len());
     let exclude = prop::collection::vec(prop::sample::subsequence(EXCLUDED.to_vec(), 0..3), POOLS.len());
     (owners, avoid, exclude).prop_map(|(owners, avoid, exclude)| {
@@ -110,8 +110,8 @@ fn ask() -> impl Strategy<Value = Ask> {
     (
         families,
         wish,
-        prop::sample::select(vec!["", "", "k", "l"]),
-        prop::sample::select(vec!["", "", "app=x"]),
+        prop::sample::select(vec!["", "k", "k", "l"]),
+        prop::sample::select(vec!["", "", "", "app=x"]),
         prop::collection::btree_set(port(), 1..3),
         prop::collection::btree_set(prop::sample::select(POOLS.to_vec()), 1..4),
         prop::collection::btree_set(prop::sample::select(POOLS.to_vec()), 0..3),
