@@ -289,6 +289,7 @@ pub fn state(summary: &str, now: &Time) -> Value {
 mod tests {
     use super::*;
     use crate::index::{Change, Edit};
+    use clarion_config::Config;
     use k8s_openapi::jiff::Timestamp;
     use std::sync::Arc;
 
@@ -342,6 +343,37 @@ mod tests {
         let fresh = Report::new(&pool(&json!(null)), &Outcome::default(), &by_pool);
         let written = fresh.objects[0].status(&second(0));
         let after = Report::new(&pool(&written), &Outcome::default(), &by_pool);
+        assert_eq!(after.objects[0].wanted, after.objects[0].shown);
+    }
+
+    #[test]
+    fn a_pool_with_odd_addresses_is_in_force_and_told_so_once() {
+        let report = |index: &Index| {
+            let objects = index.objects("metallb-system");
+            Report::new(index, &clarion_config::parse(&objects, &Config::default()), &BTreeMap::new())
+        };
+        let written = report(&pool(&json!(null))).objects[0].status(&second(0));
+        let conditions = written["conditions"].as_array().unwrap();
+        assert_eq!(conditions[0]["status"], "True");
+        assert_eq!(
+            (&conditions[1]["type"], &conditions[1]["status"]),
+            (&json!("AddressesUsable"), &json!("False"))
+        );
+        assert!(conditions[1]["message"].as_str().unwrap().contains("documentation"), "{written}");
+        let after = report(&pool(&written));
+        assert_eq!(after.objects[0].wanted, after.objects[0].shown);
+        assert_eq!(after.objects[0].status(&second(7)), written);
+    }
+
+    #[test]
+    fn what_is_in_force_in_part_has_a_reason_of_its_own() {
+        let mut outcome = problem();
+        outcome.in_part.insert(outcome.problems[0].object.clone());
+        let none = BTreeMap::new();
+        let written = Report::new(&pool(&json!(null)), &outcome, &none).objects[0].status(&second(0));
+        let valid = &written["conditions"][0];
+        assert_eq!((&valid["status"], &valid["reason"]), (&json!("False"), &json!("PartlyInForce")));
+        let after = Report::new(&pool(&written), &outcome, &none);
         assert_eq!(after.objects[0].wanted, after.objects[0].shown);
     }
 
