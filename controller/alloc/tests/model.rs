@@ -178,7 +178,8 @@ impl Model {
     fn usable(pool: &PoolSpec, address: IpAddr) -> bool {
         let buggy = matches!(address, IpAddr::V4(a) if matches!(a.octets()[3], 0 | 255));
         let excluded = pool.exclude.iter().any(|r| r.contains(address));
-        !excluded && !(buggy && pool.avoid_buggy_ips) && pool.ranges.iter().any(|r| r.contains(address))
+        let barred = excluded || (buggy && pool.avoid_buggy_ips);
+        !barred && pool.ranges.iter().any(|r| r.contains(address))
     }
 
     fn may_share(one: &Claim, other: &Claim) -> bool {
