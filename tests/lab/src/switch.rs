@@ -9,6 +9,7 @@ use crate::xdp_pass::XdpPass;
 use anyhow::{Context, Result};
 use std::collections::BTreeMap;
 use std::sync::Mutex;
+use std::time::Duration;
 
 /// How a wire is cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,7 +96,16 @@ impl Switch {
     /// When it has no port.
     pub fn heal(&self, name: &str) -> Result<()> {
         self.netns.ip(&format!("link set {name} up"))?;
-        self.port_state(name, "forwarding")
+        // A port that is not up yet has no state; the kernel needs up to a second to notice its carrier.
+        let mut refused = None;
+        let healed = crate::wait::poll(Duration::from_secs(5), || {
+            refused = self.port_state(name, "forwarding").err();
+            Ok(refused.is_none().then_some(()))
+        })?;
+        match (healed, refused) {
+            (None, Some(error)) => Err(error),
+            _ => Ok(()),
+        }
     }
 
     fn port_state(&self, name: &str, state: &str) -> Result<()> {

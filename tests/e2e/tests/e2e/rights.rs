@@ -21,7 +21,7 @@ pub(crate) const CASES: &[Case] = &[
 ];
 
 /// How long a step may take to meet a refusal.
-const STEP: Duration = Duration::from_secs(10);
+const STEP: Duration = Duration::from_secs(6);
 const COMPONENTS: [&str; 2] = ["clarion-agent", "clarion-controller"];
 
 /// One verb on one resource, for one ServiceAccount.
