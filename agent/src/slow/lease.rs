@@ -64,9 +64,19 @@ pub(super) async fn renew(
             _ => None,
         };
         if let Some(why) = why {
-            if !resigned && release_by(&api, &node).await.is_ok() {
-                tracing::warn!(%node, "{why}");
-                resigned = true;
+            if !resigned {
+                match release_by(&api, &node).await {
+                    Ok(()) => {
+                        tracing::warn!(%node, "{why}");
+                        resigned = true;
+                    }
+                    Err(error) => {
+                        if !std::mem::replace(&mut failing, true) {
+                            let error = chain(&error);
+                            tracing::warn!(%node, error, "cannot give this node's Lease back: others take over when it is stale");
+                        }
+                    }
+                }
             }
             continue;
         }

@@ -37,13 +37,15 @@ pub(super) struct Writer {
     counts: Arc<Counts>,
     recorder: Recorder,
     owner: Option<OwnerReference>,
+    /// It was said that there is no owner.
+    ownerless: bool,
 }
 
 impl Writer {
     pub(super) fn new(client: Client, args: Arc<Args>, counts: Arc<Counts>) -> Self {
         let reporter = Reporter { controller: REPORTER.to_owned(), instance: Some(args.node_name.clone()) };
         let recorder = Recorder::new(client.clone(), reporter);
-        Self { client, args, counts, recorder, owner: None }
+        Self { client, args, counts, recorder, owner: None, ownerless: false }
     }
 
     /// Does one write and records in `objects` what it made of them, since the
@@ -155,7 +157,7 @@ impl Writer {
     async fn find_owner(&mut self) {
         let (None, Some(pod)) = (&self.owner, &self.args.pod_name) else { return };
         let api = Api::<Pod>::namespaced(self.client.clone(), &self.args.namespace);
-        match tokio::time::timeout(TIMEOUT, api.get_metadata(pod)).await {
+        let problem = match tokio::time::timeout(TIMEOUT, api.get_metadata(pod)).await {
             Ok(Ok(found)) => {
                 self.owner = Some(OwnerReference {
                     api_version: "v1".to_owned(),
@@ -164,9 +166,18 @@ impl Writer {
                     uid: found.uid().unwrap_or_default(),
                     ..OwnerReference::default()
                 });
+                return;
             }
-            Ok(Err(error)) => tracing::debug!(pod, %error, "status objects are written without an owner"),
-            Err(_) => tracing::debug!(pod, "status objects are written without an owner"),
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => "the API server did not answer in time".to_owned(),
+        };
+        // Once: it is tried again before each write.
+        if !std::mem::replace(&mut self.ownerless, true) {
+            tracing::warn!(
+                pod,
+                error = problem,
+                "status objects are written without their owner, this pod, and will outlive it"
+            );
         }
     }
 
