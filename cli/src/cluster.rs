@@ -6,10 +6,12 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use anyhow::Context;
-use clarion_config::{Config, Objects, Pool, Problem};
+use clarion_config::legacy::{self, Legacy, Source};
+use clarion_config::{Config, Objects, Outcome, Pool, Problem};
+use clarion_controller::service::ServiceView;
 use clarion_core::{Labels, ServiceKey};
 use k8s_openapi::api::coordination::v1::Lease;
-use k8s_openapi::api::core::v1::{Event, Node, Service};
+use k8s_openapi::api::core::v1::{ConfigMap, Event, Namespace, Node, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::api::{Api, ListParams};
 use kube::{Client, Resource, ResourceExt};
@@ -17,6 +19,8 @@ use serde::de::DeserializeOwned;
 
 /// The label by which agents' Leases are found.
 const AGENT_LEASES: &str = "clarion.dev/agent=true";
+/// The label, of whatever value, by which a node announces nothing.
+const EXCLUDED: &str = "node.kubernetes.io/exclude-from-external-load-balancers";
 /// A Lease is named for its node; its holder is one process on it.
 const LEASE_PREFIX: &str = "clarion-agent-";
 
@@ -26,8 +30,11 @@ pub(crate) struct Cluster {
     pub(crate) config: Config,
     /// What was set aside.
     pub(crate) problems: Vec<Problem>,
+    /// What is worth knowing and no problem.
+    pub(crate) notices: Vec<String>,
     services: Vec<Service>,
     nodes: Vec<Node>,
+    namespaces: BTreeMap<String, Labels>,
     slices: Vec<EndpointSlice>,
     leases: BTreeMap<String, Lease>,
     l2_status: Vec<clarion_api::ServiceL2Status>,
@@ -73,11 +80,15 @@ impl Cluster {
             peers: arcs(peers),
             bfd: arcs(bfd),
             communities: arcs(communities),
+            legacy: configmap(client, namespace)
+                .await?
+                .map(|configmap| Arc::new(Legacy::read(&Source::new(&configmap), None))),
         };
         let outcome = clarion_config::follow(&objects, &Config::default());
-        let (services, nodes, slices, leases, l2_status, bgp_status, states, events) = futures::try_join!(
+        let (services, nodes, namespaces, slices, leases, l2_status, bgp_status, states, events) = futures::try_join!(
             all(Api::<Service>::all(client.clone()), ListParams::default()),
             all(Api::<Node>::all(client.clone()), ListParams::default()),
+            all(Api::<Namespace>::all(client.clone()), ListParams::default()),
             all(Api::<EndpointSlice>::all(client.clone()), ListParams::default()),
             all(
                 Api::<Lease>::namespaced(client.clone(), namespace),
@@ -94,8 +105,10 @@ impl Cluster {
         Ok(Self {
             config: outcome.config,
             problems: outcome.problems,
+            notices: objects.configmap_notice().into_iter().collect(),
             services,
             nodes,
+            namespaces: namespaces.into_iter().map(|n| (n.name_any(), n.labels().clone())).collect(),
             slices,
             leases: leases
                 .into_iter()
@@ -141,11 +154,51 @@ impl Cluster {
             .map(|(line, who)| format!("{line} ({})", who.join(", ")))
     }
 
+    /// Whether something is wrong with an object.
+    pub(crate) fn has_problem(&self, kind: &str, name: &str) -> bool {
+        self.problems.iter().any(|problem| problem.object.kind == kind && problem.object.name == name)
+    }
+
     /// The Service object, of whatever type.
     pub(crate) fn service(&self, key: &ServiceKey) -> Option<&Service> {
         self.services
             .iter()
             .find(|s| s.namespace().as_deref() == Some(&key.namespace) && s.name_any() == key.name)
+    }
+
+    /// The labels of a namespace; none if there is no such.
+    pub(crate) fn namespace_labels(&self, namespace: &str) -> Labels {
+        self.namespaces.get(namespace).cloned().unwrap_or_default()
+    }
+
+    /// All Services as the controller sees them.
+    pub(crate) fn views(&self) -> Vec<ServiceView> {
+        self.services.iter().filter_map(|service| self.view(service)).collect()
+    }
+
+    /// A Service as the controller sees it; `None` if it has nothing to do with it.
+    pub(crate) fn view(&self, service: &Service) -> Option<ServiceView> {
+        ServiceView::read(service, self.lb_class.as_deref())
+    }
+
+    /// What the parser said, for whoever decides by it.
+    pub(crate) fn outcome(&self) -> Outcome {
+        Outcome { config: self.config.clone(), problems: self.problems.clone() }
+    }
+
+    /// The nodes that may announce, with their labels: available and not excluded from load
+    /// balancers (contract §2.8).
+    pub(crate) fn announcing_nodes(&self) -> impl Iterator<Item = (String, Labels)> {
+        let available = |node: &&Node| {
+            let conditions = node.status.as_ref().and_then(|status| status.conditions.as_deref());
+            let mut conditions = conditions.unwrap_or_default().iter();
+            !conditions.any(|c| c.type_ == "NetworkUnavailable" && c.status == "True")
+                && !node.labels().contains_key(EXCLUDED)
+        };
+        let mut all: Vec<_> =
+            self.nodes.iter().filter(available).map(|n| (n.name_any(), n.labels().clone())).collect();
+        all.sort();
+        all.into_iter()
     }
 
     /// Node names, sorted.
@@ -241,6 +294,14 @@ pub(crate) fn load_balancer(service: &Service) -> Option<LoadBalancer> {
     })
 }
 
+/// The ConfigMap of the first releases. Who may not read it sees none.
+async fn configmap(client: &Client, namespace: &str) -> anyhow::Result<Option<ConfigMap>> {
+    match Api::<ConfigMap>::namespaced(client.clone(), namespace).get_opt(legacy::NAME).await {
+        Err(kube::Error::Api(status)) if status.is_forbidden() => Ok(None),
+        read => read.with_context(|| format!("cannot read ConfigMap {namespace}/{}", legacy::NAME)),
+    }
+}
+
 async fn list<K>(client: &Client, namespace: &str) -> anyhow::Result<Vec<K>>
 where
     K: Resource<Scope = k8s_openapi::NamespaceResourceScope> + Clone + DeserializeOwned + Debug,
@@ -315,6 +376,7 @@ pub(crate) mod tests {
                 peers: vec![],
                 bfd: vec![],
                 communities: vec![],
+                legacy: None,
             };
             let outcome = clarion_config::parse(&objects, &Config::default());
             let ingress = if self.assigned { json!([{"ip": "192.0.2.1"}]) } else { json!([]) };
@@ -322,7 +384,9 @@ pub(crate) mod tests {
             Cluster {
                 config: outcome.config,
                 problems: outcome.problems,
-                services: vec![object(json!({"metadata": web, "spec": {"type": "LoadBalancer"},
+                notices: vec![],
+                namespaces: BTreeMap::new(),
+                services: vec![object(json!({"metadata": web, "spec": {"type": "LoadBalancer", "clusterIPs": ["10.96.0.1"]},
                     "status": {"loadBalancer": {"ingress": ingress}}}))],
                 nodes: vec![object(json!({"metadata": {"name": "n1"}}))],
                 slices: vec![object(json!({
@@ -367,6 +431,7 @@ pub(crate) mod tests {
             peers: vec![],
             bfd: vec![],
             communities: vec![],
+            legacy: None,
         };
         let outcome = clarion_config::follow(&objects, &Config::default());
         assert_eq!(outcome.config.pools.keys().map(ToString::to_string).collect::<Vec<_>>(), ["b"]);

@@ -1,10 +1,14 @@
 //! `kubectl clarion explain service`: from the address to the wire, with reasons.
 
 use clarion_config::{Pool, PoolSelection};
+use clarion_controller::service::ServiceView;
 use clarion_core::{AnnounceReason, Labels, ServiceKey};
+use k8s_openapi::api::core::v1::Service;
 use serde::Serialize;
 
 use crate::cluster::{Cluster, LoadBalancer, load_balancer};
+use kube::ResourceExt;
+use crate::dryrun::{DryRun, dry_run};
 
 /// What the command prints, in the order a packet would ask.
 #[derive(Debug, Serialize)]
@@ -20,6 +24,8 @@ pub(crate) struct Report {
     bgp: Vec<(String, Vec<String>)>,
     /// The newest Warning: reason and message.
     warning: Option<(String, String)>,
+    /// What it would get now, if it has no address.
+    dry_run: Option<DryRun>,
     /// The one thing to do next; `None` when all is as it should be.
     advice: Option<String>,
 }
@@ -41,16 +47,37 @@ struct AdvertisementRow {
 
 /// Makes the report; `None` when there is no such Service.
 pub(crate) fn report(cluster: &Cluster, key: &ServiceKey) -> Option<Report> {
-    let service = cluster.service(key)?;
+    Some(report_of(cluster, &cluster.views(), cluster.service(key)?))
+}
+
+/// Reports on Services that are to be, one after the other as if each had been applied.
+pub(crate) fn of_new(cluster: &Cluster, services: &[Service]) -> Vec<Report> {
+    let mut views = cluster.views();
+    let mut reports = Vec::with_capacity(services.len());
+    for service in services {
+        let report = report_of(cluster, &views, service);
+        if let (Some(mut view), Some(dry_run)) = (cluster.view(service), &report.dry_run) {
+            view.shown.addresses = clarion_core::VipSet::from_addresses(dry_run.addresses.iter().copied());
+            views.retain(|other| other.key != view.key);
+            views.push(view);
+        }
+        reports.push(report);
+    }
+    reports
+}
+
+/// Of a Service, given all of them as the controller sees them.
+fn report_of(cluster: &Cluster, views: &[ServiceView], service: &Service) -> Report {
+    let key = &ServiceKey::new(service.namespace().unwrap_or_default(), service.name_any());
     let Some(balancer) = load_balancer(service) else {
         let kind = service.spec.as_ref().and_then(|s| s.type_.clone()).unwrap_or_default();
         let advice = format!("type is {kind}: only Services of type LoadBalancer get an address");
-        return Some(Report::not_ours(key, advice));
+        return Report::not_ours(key, advice);
     };
     if !cluster.is_ours(&balancer) {
         let class = balancer.class.as_deref().map_or("none".to_owned(), |c| format!("{c:?}"));
         let advice = format!("its loadBalancerClass is {class}: another controller's, or say --lb-class");
-        return Some(Report::not_ours(key, advice));
+        return Report::not_ours(key, advice);
     }
     let pool = balancer.addresses.first().and_then(|a| cluster.pool_of(*a));
     let mut report = Report {
@@ -69,6 +96,10 @@ pub(crate) fn report(cluster: &Cluster, key: &ServiceKey) -> Option<Report> {
         layer2_owner: cluster.layer2_owner(key),
         bgp: cluster.bgp_announcers(key).collect(),
         warning: cluster.last_warning(key),
+        dry_run: cluster
+            .view(service)
+            .filter(|_| balancer.addresses.is_empty())
+            .map(|view| dry_run(cluster, views, &view)),
         advice: None,
     };
     report.advice = report.advise(pool, cluster);
@@ -76,7 +107,7 @@ pub(crate) fn report(cluster: &Cluster, key: &ServiceKey) -> Option<Report> {
         // Whatever it was about, it is over.
         report.warning = None;
     }
-    Some(report)
+    report
 }
 
 fn advertisements(cluster: &Cluster, pool: &Pool, service: &LoadBalancer) -> Vec<AdvertisementRow> {
@@ -120,6 +151,7 @@ impl Report {
             layer2_owner: None,
             bgp: Vec::new(),
             warning: None,
+            dry_run: None,
             advice: Some(advice),
         }
     }
@@ -127,13 +159,15 @@ impl Report {
     /// The first thing that is missing on the way from the address to the pod.
     fn advise(&self, pool: Option<&Pool>, cluster: &Cluster) -> Option<String> {
         if self.addresses.is_empty() {
-            return Some(match &self.warning {
-                Some((reason, message)) => {
+            return Some(match (&self.warning, &self.dry_run) {
+                // What it says of an older configuration may be over.
+                (Some((reason, message)), Some(dry_run)) if dry_run.pool.is_none() => {
                     format!("no address: {reason}: {message}: {}", remedy(message, cluster))
                 }
-                None => {
-                    "no address yet: `kubectl get deployment -n metallb-system clarion-controller`".to_owned()
+                (_, Some(dry_run)) => {
+                    format!("no address yet; {}: `kubectl get deployment -A -l app.kubernetes.io/component=controller` shows whether anybody decides", dry_run.advice())
                 }
+                (_, None) => "no address yet".to_owned(),
             });
         }
         if pool.is_none() {
@@ -197,6 +231,9 @@ pub(crate) fn text(report: &Report) -> String {
     line("layer 2 owner", report.layer2_owner.clone().unwrap_or_else(|| "none".to_owned()));
     for (node, peers) in &report.bgp {
         line("BGP from", format!("{node}, for BGPPeers {}", peers.join(", ")));
+    }
+    for (label, said) in report.dry_run.iter().flat_map(DryRun::lines) {
+        line(label, said);
     }
     if let Some((reason, message)) = &report.warning {
         line("last warning", format!("{reason}: {message}"));

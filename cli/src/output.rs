@@ -28,6 +28,11 @@ pub(crate) fn print<R: Serialize>(
         Format::Json => serde_json::to_string_pretty(report)?,
         Format::Yaml => serde_yaml::to_string(report)?,
     };
+    write(&text)
+}
+
+/// Prints a text.
+pub(crate) fn write(text: &str) -> anyhow::Result<()> {
     // A closed pipe (`| head`) is no error of ours.
     match writeln!(std::io::stdout(), "{}", text.trim_end()) {
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),

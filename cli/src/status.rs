@@ -16,6 +16,8 @@ pub(crate) struct Report {
     nodes: Vec<NodeRow>,
     /// One line each: object, field, what is wrong, what to do.
     pub(crate) problems: Vec<String>,
+    /// Worth knowing, and no problem.
+    notices: Vec<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -24,6 +26,8 @@ struct PoolRow {
     addresses: Vec<String>,
     auto_assign: bool,
     assigned: usize,
+    /// Whether the pool is in force as it is written.
+    valid: bool,
 }
 
 #[derive(Debug, Serialize)]
@@ -78,17 +82,22 @@ pub(crate) fn report(cluster: &Cluster) -> Report {
         .collect();
     // Shared addresses count once.
     let in_use: BTreeSet<_> = cluster.services().flat_map(|s| s.addresses).collect();
-    let pools = cluster
-        .config
+    let config = &cluster.config;
+    // A pool that is set aside may be in force in an older version.
+    let aside = config.set_aside.values().filter(|pool| !config.pools.contains_key(&pool.name));
+    let mut pools: Vec<_> = config
         .pools
         .values()
+        .chain(aside)
         .map(|pool| PoolRow {
             name: pool.name.to_string(),
             addresses: pool.ranges.iter().map(AddressRange::to_string).collect(),
             auto_assign: pool.auto_assign,
             assigned: in_use.iter().filter(|a| pool.contains(**a)).count(),
+            valid: !config.set_aside.contains_key(&pool.name) && !cluster.has_problem("IPAddressPool", pool.name.as_str()),
         })
         .collect();
+    pools.sort_by(|a, b| a.name.cmp(&b.name));
     let nodes = cluster
         .nodes()
         .map(|node| NodeRow {
@@ -108,15 +117,21 @@ pub(crate) fn report(cluster: &Cluster) -> Report {
             format!("node {} has no live agent: `kubectl get pods -A -l app.kubernetes.io/component=agent -o wide`", n.node)
         }))
         .collect();
-    Report { pools, services, nodes, problems }
+    Report { pools, services, nodes, problems, notices: cluster.notices.clone() }
 }
 
 /// The report for people.
 pub(crate) fn table(report: &Report) -> String {
     let pools = render(
-        ["POOL", "ADDRESSES", "AUTO ASSIGN", "IN USE"],
+        ["POOL", "ADDRESSES", "AUTO ASSIGN", "IN USE", "VALID"],
         report.pools.iter().map(|p| {
-            [plain(&p.name), plain(p.addresses.join(", ")), plain(p.auto_assign), plain(p.assigned)]
+            [
+                plain(&p.name),
+                plain(p.addresses.join(", ")),
+                plain(p.auto_assign),
+                plain(p.assigned),
+                verdict(if p.valid { "yes" } else { "no" }, p.valid),
+            ]
         }),
     );
     let services = render(
@@ -147,7 +162,8 @@ pub(crate) fn table(report: &Report) -> String {
         [] => "No problems.\n".to_owned(),
         some => some.iter().map(|p| format!("! {p}\n")).collect(),
     };
-    [pools, services, nodes, problems].join("\n")
+    let notices: String = report.notices.iter().map(|notice| format!("i {notice}\n")).collect();
+    [pools, services, nodes, problems].join("\n") + &notices
 }
 
 #[cfg(test)]

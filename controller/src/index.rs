@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use clarion_api::{BFDProfile, BGPAdvertisement, BGPPeer, Community, IPAddressPool, L2Advertisement};
-use clarion_config::Objects;
+use clarion_config::legacy::{self, Legacy, Source};
+use clarion_config::{Objects, Problem};
 use clarion_core::{Labels, ServiceKey};
 pub use clarion_daemon::watch::Edit;
 
@@ -30,6 +31,8 @@ pub enum Change {
     Bfd(Edit<String, Arc<BFDProfile>>),
     /// Communities.
     Community(Edit<String, Arc<Community>>),
+    /// The ConfigMap of the first releases.
+    ConfigMap(Edit<String, Arc<Source>>),
 }
 
 /// What a change concerns.
@@ -105,6 +108,10 @@ pub struct Index {
     pub bfd: Store<String, Arc<BFDProfile>>,
     /// Communities.
     pub communities: Store<String, Arc<Community>>,
+    /// The ConfigMap of the first releases, if there is one.
+    pub configmaps: Store<String, Arc<Source>>,
+    /// What it says, or said while it could be read.
+    legacy: Option<Arc<Legacy>>,
 }
 
 impl Index {
@@ -132,6 +139,12 @@ impl Index {
             Change::Peer(edit) => any(&mut self.peers, edit),
             Change::Bfd(edit) => any(&mut self.bfd, edit),
             Change::Community(edit) => any(&mut self.communities, edit),
+            Change::ConfigMap(edit) => {
+                let changed = any(&mut self.configmaps, edit);
+                let before = self.legacy.take();
+                self.legacy = self.configmap().map(|source| Arc::new(Legacy::read(source, before.as_deref())));
+                changed
+            }
         };
         Touched { config, ..Touched::default() }
     }
@@ -148,6 +161,7 @@ impl Index {
             ("bgppeers", self.peers.synced),
             ("bfdprofiles", self.bfd.synced),
             ("communities", self.communities.synced),
+            ("configmaps", self.configmaps.synced),
         ]
         .into_iter()
         .filter_map(|(kind, synced)| (!synced).then_some(kind))
@@ -174,7 +188,21 @@ impl Index {
             peers: all(&self.peers),
             bfd: all(&self.bfd),
             communities: all(&self.communities),
+            legacy: self.legacy.clone(),
         }
+    }
+
+    /// The ConfigMap of the first releases, if there is one.
+    #[must_use]
+    pub fn configmap(&self) -> Option<&Source> {
+        self.configmaps.objects.get(legacy::NAME).map(AsRef::as_ref)
+    }
+
+    /// Why the configuration is not known although everything has been seen
+    /// ([`Objects::unknown`]).
+    #[must_use]
+    pub fn unknown(&self) -> Option<Problem> {
+        self.objects(&self.configmap()?.namespace).unknown()
     }
 
     /// The labels of a namespace; none while it is not known.
@@ -217,7 +245,7 @@ mod tests {
     #[test]
     fn an_empty_first_list_is_news_too() {
         let mut index = Index::default();
-        assert_eq!(index.unsynced().len(), 8);
+        assert_eq!(index.unsynced().len(), 9);
         assert!(index.apply(Change::Pool(Edit::Reset(BTreeMap::new()))).config);
         assert!(!index.apply(Change::Pool(Edit::Reset(BTreeMap::new()))).config);
         assert!(!index.unsynced().contains(&"ipaddresspools"));

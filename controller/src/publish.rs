@@ -15,7 +15,7 @@ use tokio::sync::watch;
 use crate::events::{About, Teller, Told};
 use crate::lease::Leading;
 use crate::metrics::Metrics;
-use crate::report::{self, ObjectReport, Report, Status};
+use crate::report::{self, ConfigMapReport, ObjectReport, Report, Status};
 use crate::writer::{FIELD_MANAGER, TIMEOUT};
 
 /// Pause between two rounds: counters change with every Service, nobody reads them so often.
@@ -33,7 +33,7 @@ pub async fn run(
     metrics: Metrics,
 ) {
     let mut publisher =
-        Publisher { client, namespace, leading, teller, metrics, written: BTreeMap::new(), summary: None };
+        Publisher { client, namespace, leading, teller, metrics, written: BTreeMap::new(), state: None };
     loop {
         let report = reports.borrow_and_update().clone();
         let failed = match report {
@@ -41,7 +41,7 @@ pub async fn run(
             None => {
                 // Another leads, and writes what we do not see.
                 publisher.written.clear();
-                publisher.summary = None;
+                publisher.state = None;
                 false
             }
         };
@@ -68,16 +68,22 @@ struct Publisher {
     /// What was written last and what was shown then: as long as the watch has not
     /// told of it, writing it again would be for nothing.
     written: BTreeMap<About, (Status, Status)>,
-    summary: Option<String>,
+    /// What ConfigurationState was written of last: problems, and what is said of the
+    /// ConfigMap of the first releases.
+    state: Option<(String, Option<ConfigMapReport>)>,
 }
 
 impl Publisher {
     /// True if everything is shown as it should be.
     async fn publish(&mut self, report: &Report) -> bool {
         let mut good = true;
-        if self.summary.as_ref() != Some(&report.summary) {
-            match self.write_state(&report.summary).await {
-                Ok(()) => self.summary = Some(report.summary.clone()),
+        let state = (report.summary.clone(), report.configmap.clone());
+        if self.state.as_ref() != Some(&state) {
+            match self.write_state(report).await {
+                Ok(()) => {
+                    self.tell_configmap(report.configmap.as_ref());
+                    self.state = Some(state);
+                }
                 Err(error) => {
                     good = false;
                     tracing::warn!(error, "cannot write ConfigurationState {}", report::STATE_NAME);
@@ -131,6 +137,26 @@ impl Publisher {
         }
     }
 
+    /// Events on the ConfigMap of the first releases, which has no status, where there is
+    /// something new to say.
+    fn tell_configmap(&self, now: Option<&ConfigMapReport>) {
+        let Some(now) = now else { return };
+        let before = self.state.as_ref().and_then(|(_, configmap)| configmap.as_ref());
+        let problem = (before.map(|before| &before.problem) != Some(&now.problem)).then_some(&now.problem);
+        let ignored = now.ignored.as_ref().filter(|ignored| before.and_then(|b| b.ignored.as_ref()) != Some(ignored));
+        let said = [(problem, report::CONFIGURATION_ERROR), (ignored, report::OBJECTS_WIN)];
+        for (message, reason) in said {
+            let Some(message) = message.filter(|message| !message.is_empty()) else { continue };
+            tracing::warn!(kind = now.about.kind, name = now.about.name, reason, "{message}");
+            self.teller.tell(Told {
+                about: now.about.clone(),
+                warning: true,
+                reason: reason.to_owned(),
+                message: message.clone(),
+            });
+        }
+    }
+
     async fn write_object(&self, object: &ObjectReport) -> Result<(), String> {
         let api = Api::<DynamicObject>::namespaced_with(
             self.client.clone(),
@@ -141,7 +167,7 @@ impl Publisher {
         self.apply_status(&api, &object.resource, &object.about.name, status).await
     }
 
-    async fn write_state(&self, summary: &str) -> Result<(), String> {
+    async fn write_state(&self, report: &Report) -> Result<(), String> {
         let resource = ApiResource::erase::<clarion_api::ConfigurationState>(&());
         let api = Api::<DynamicObject>::namespaced_with(self.client.clone(), &self.namespace, &resource);
         let object = json!({
@@ -153,7 +179,7 @@ impl Publisher {
         });
         let params = PatchParams::apply(FIELD_MANAGER).force();
         self.send(api.patch(report::STATE_NAME, &params, &Patch::Apply(object))).await?;
-        let status = report::state(summary, &now());
+        let status = report::state(&report.summary, report.configmap.as_ref(), &now());
         self.apply_status(&api, &resource, report::STATE_NAME, status).await
     }
 

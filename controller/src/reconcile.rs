@@ -164,8 +164,11 @@ impl Wires {
                 "not synced yet: {kind}; is the API server there, are the CRDs and the RBAC rules installed?"
             )
         });
-        self.unready.send_replace(reasons.collect());
-        let report = state.planner().map(|_| Report::new(state.index(), parsed, &counters));
+        let unknown = state.unknown().map(ToString::to_string);
+        self.unready.send_replace(reasons.chain(unknown).collect());
+        // Who leads says why nothing is decided, too.
+        let says = state.planner().is_some() || (state.leads() && state.unknown().is_some());
+        let report = says.then(|| Report::new(state.index(), parsed, &counters));
         self.reports.send_if_modified(|shown| {
             let differs = *shown != report;
             if differs {

@@ -27,6 +27,11 @@ pub const ODD_ADDRESSES: &str = "OddAddresses";
 pub const STATE_NAME: &str = "controller";
 /// Its condition's type (contract §1.9).
 pub const STATE_CONDITION: &str = "poolReconcilerValid";
+/// The type of the condition that is there while there is a ConfigMap of the first releases:
+/// whether it counts.
+pub const CONFIGMAP_CONDITION: &str = "configMapInForce";
+/// Its reason where it does not, and the reason of the ConfigMap's event.
+pub const OBJECTS_WIN: &str = "ObjectsWin";
 
 /// A configuration object and what it should show.
 #[derive(Debug, Clone, PartialEq)]
@@ -106,6 +111,19 @@ pub struct Report {
     pub objects: Vec<ObjectReport>,
     /// The problems all together, one a line; empty if there are none.
     pub summary: String,
+    /// Of the ConfigMap of the first releases, if there is one.
+    pub configmap: Option<ConfigMapReport>,
+}
+
+/// What there is to be said of the ConfigMap of the first releases.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConfigMapReport {
+    /// The ConfigMap itself, for events.
+    pub about: About,
+    /// What is wrong in it, one a line; empty if nothing is.
+    pub problem: String,
+    /// Why it is not in force; `None` if it is.
+    pub ignored: Option<String>,
 }
 
 fn remark(pool: &clarion_config::Pool) -> Option<String> {
@@ -155,8 +173,22 @@ impl Report {
         objects.extend(all(index.communities.objects.values(), parsed));
         // Each line says by itself what it is, as in the agents' states.
         let summary = parsed.problems.iter().map(|problem| format!("configuration error: {problem}"));
-        Self { objects, summary: lines(summary) }
+        Self { objects, summary: lines(summary), configmap: configmap(index, &parsed.problems) }
     }
+}
+
+fn configmap(index: &Index, problems: &[Problem]) -> Option<ConfigMapReport> {
+    let source = index.configmap()?;
+    let about = About {
+        api_version: "v1".to_owned(),
+        kind: "ConfigMap".to_owned(),
+        namespace: source.namespace.clone(),
+        name: clarion_config::legacy::NAME.to_owned(),
+        uid: source.uid.clone(),
+    };
+    let mine = problems.iter().filter(|problem| problem.object.kind == about.kind).map(said);
+    let ignored = index.objects(&source.namespace).configmap_notice();
+    Some(ConfigMapReport { problem: lines(mine), ignored, about })
 }
 
 fn one<K: Configured>(object: &K, parsed: &Outcome) -> ObjectReport {
@@ -274,14 +306,23 @@ pub fn condition(kind: &str, problem: Option<&str>, generation: Option<i64>, sin
     condition
 }
 
-/// The status of ConfigurationState `controller` (contract §1.9).
+/// The status of ConfigurationState `controller` (contract §1.9). A ConfigMap that objects
+/// have taken the place of is no error.
 #[must_use]
-pub fn state(summary: &str, now: &Time) -> Value {
+pub fn state(summary: &str, configmap: Option<&ConfigMapReport>, now: &Time) -> Value {
     let message = (!summary.is_empty()).then_some(summary);
+    let mut conditions = vec![condition(STATE_CONDITION, message, None, now)];
+    if let Some(configmap) = configmap {
+        let mut in_force = condition(CONFIGMAP_CONDITION, configmap.ignored.as_deref(), None, now);
+        if configmap.ignored.is_some() {
+            in_force["reason"] = json!(OBJECTS_WIN);
+        }
+        conditions.push(in_force);
+    }
     json!({
         "result": if message.is_some() { "Invalid" } else { "Valid" },
         "errorSummary": summary,
-        "conditions": [condition(STATE_CONDITION, message, None, now)],
+        "conditions": conditions,
     })
 }
 
@@ -331,7 +372,7 @@ mod tests {
             })
         );
         assert_eq!(
-            state(&report.summary, &second(0))["errorSummary"],
+            state(&report.summary, None, &second(0))["errorSummary"],
             json!("configuration error: IPAddressPool metallb-system/gold: spec.addresses[0]: invalid CIDR")
         );
     }

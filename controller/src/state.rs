@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
 
-use clarion_config::Outcome;
+use clarion_config::{Outcome, Problem};
 use clarion_core::ServiceKey;
 
 use crate::index::{Change, Index};
@@ -31,6 +31,8 @@ pub struct State {
     namespace: String,
     index: Index,
     parsed: Outcome,
+    /// Why the configuration is not known, although all kinds have been seen.
+    unknown: Option<Problem>,
     /// Whether all kinds have been seen in full; once so, always so.
     synced: bool,
     leading: bool,
@@ -74,6 +76,13 @@ impl State {
         &self.parsed
     }
 
+    /// Why the configuration is not known ([`Index::unknown`]). Until it is, nothing is
+    /// decided anew.
+    #[must_use]
+    pub fn unknown(&self) -> Option<&Problem> {
+        self.unknown.as_ref()
+    }
+
     /// The planner, while there is one.
     #[must_use]
     pub fn planner(&self) -> Option<&Planner> {
@@ -101,7 +110,10 @@ impl State {
     pub fn handle(&mut self, change: Change) {
         let touched = self.index.apply(change);
         let syncing = !self.synced;
-        self.synced = self.synced || self.index.unsynced().is_empty();
+        if touched.config {
+            self.unknown = self.index.unknown();
+        }
+        self.synced = self.synced || (self.unknown.is_none() && self.index.unsynced().is_empty());
         self.changed |= touched.config || syncing;
         if touched.config && self.index.config_synced() {
             self.reparse();
@@ -201,6 +213,10 @@ impl State {
     }
 
     fn reparse(&mut self) {
+        if let Some(problem) = &self.unknown {
+            self.parsed.problems = vec![problem.clone()];
+            return;
+        }
         // Who does not lead must not know better than the leader, also once it leads.
         let parse = if self.leading { clarion_config::parse } else { clarion_config::follow };
         let parsed = parse(&self.index.objects(&self.namespace), &self.parsed.config);

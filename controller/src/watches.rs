@@ -4,10 +4,11 @@
 
 use std::sync::Arc;
 
+use clarion_config::legacy::{self, Source};
 use clarion_core::ServiceKey;
 use clarion_daemon::Object;
 use clarion_daemon::watch::Watches;
-use k8s_openapi::api::core::v1::{Namespace, Service};
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Service};
 use kube::api::ApiResource;
 use kube::{Client, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
@@ -48,6 +49,16 @@ pub fn start(
         Change::Namespace,
         changes.clone(),
     );
+    // That one and no other, which is all that the role allows.
+    let configmap = watches.of(client, &ApiResource::erase::<ConfigMap>(&()), Some(namespace));
+    let configmap = configmap.named(legacy::NAME).follow(
+        |object| {
+            let source = Source::new(&object.metadata, object.facts::<ConfigMap>().data.as_ref());
+            (object.name_any(), Some(Arc::new(source)))
+        },
+        Change::ConfigMap,
+        changes.clone(),
+    );
     macro_rules! objects {
         ($kind:ident, $change:path) => {
             tracker.spawn(
@@ -62,6 +73,7 @@ pub fn start(
     vec![
         tracker.spawn(services),
         tracker.spawn(namespaces),
+        tracker.spawn(configmap),
         objects!(IPAddressPool, Change::Pool),
         objects!(L2Advertisement, Change::L2),
         objects!(BGPAdvertisement, Change::Bgp),

@@ -48,6 +48,7 @@ impl Bench {
         bench.state.handle(Change::Peer(Edit::Reset(BTreeMap::new())));
         bench.state.handle(Change::Bfd(Edit::Reset(BTreeMap::new())));
         bench.state.handle(Change::Community(Edit::Reset(BTreeMap::new())));
+        bench.state.handle(Change::ConfigMap(Edit::Reset(BTreeMap::new())));
         let pools = pools.iter().map(|(name, range)| ((*name).to_owned(), pool(name, range))).collect();
         bench.state.handle(Change::Pool(Edit::Reset(pools)));
         bench

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use clarion_api::{BFDProfile, BGPAdvertisement, BGPPeer, Community, IPAddressPool, L2Advertisement};
+use clarion_config::legacy::{self, Legacy, Source};
 use clarion_config::{Objects, PeerSecret, Problem, follow};
 use clarion_core::{NodeName, ServiceKey};
 use clarion_daemon::watch::Edit;
@@ -28,6 +29,8 @@ pub(crate) enum Event {
     Peer(Edit<String, Arc<BGPPeer>>),
     Bfd(Edit<String, Arc<BFDProfile>>),
     Community(Edit<String, Arc<Community>>),
+    /// The ConfigMap of the first releases.
+    ConfigMap(Edit<String, Source>),
 }
 
 #[derive(Debug)]
@@ -76,6 +79,11 @@ pub(crate) struct Index {
     peers: Table<String, Arc<BGPPeer>>,
     bfd: Table<String, Arc<BFDProfile>>,
     communities: Table<String, Arc<Community>>,
+    configmaps: Table<String, Source>,
+    /// What the ConfigMap says, or said while it could be read.
+    legacy: Option<Arc<Legacy>>,
+    /// Whether the configuration is not known, although all of it has been seen.
+    unknown: bool,
     problems: Vec<Problem>,
 }
 
@@ -112,6 +120,7 @@ impl Index {
             Event::Peer(change) => self.peers.apply(change) && self.parse(),
             Event::Bfd(change) => self.bfd.apply(change) && self.parse(),
             Event::Community(change) => self.communities.apply(change) && self.parse(),
+            Event::ConfigMap(change) => self.apply_configmap(change),
         }
     }
 
@@ -129,6 +138,8 @@ impl Index {
             ("BGPPeers", self.peers.synced),
             ("BFDProfiles", self.bfd.synced),
             ("Communities", self.communities.synced),
+            ("ConfigMaps", self.configmaps.synced),
+            ("a ConfigMap that can be read", !self.unknown),
         ]
         .into_iter()
         .filter(|(_, synced)| !synced)
@@ -164,6 +175,7 @@ impl Index {
             && self.peers.synced
             && self.bfd.synced
             && self.communities.synced
+            && self.configmaps.synced
     }
 
     /// Whether the configuration in force, or what is wrong with it, changed.
@@ -180,12 +192,29 @@ impl Index {
             peers: self.peers.rows.values().cloned().collect(),
             bfd: self.bfd.rows.values().cloned().collect(),
             communities: self.communities.rows.values().cloned().collect(),
+            legacy: self.legacy.clone(),
         };
+        let unknown = objects.unknown();
+        self.unknown = unknown.is_some();
+        if let Some(problem) = unknown {
+            self.problems = vec![problem];
+            return true;
+        }
         let outcome = follow(&objects, &self.view.config);
         let changed = outcome.config != self.view.config || outcome.problems != self.problems;
         self.view.config = outcome.config;
         self.problems = outcome.problems;
         changed
+    }
+
+    fn apply_configmap(&mut self, change: Edit<String, Source>) -> bool {
+        if !self.configmaps.apply(change) {
+            return false;
+        }
+        let before = self.legacy.take();
+        let source = self.configmaps.rows.get(legacy::NAME);
+        self.legacy = source.map(|source| Arc::new(Legacy::read(source, before.as_deref())));
+        self.parse()
     }
 
     fn apply_slice(&mut self, change: Edit<(String, String), (ServiceKey, Endpoints)>) -> bool {

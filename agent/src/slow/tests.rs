@@ -136,6 +136,7 @@ fn synced() -> Index {
         Event::Bgp(Edit::Reset(BTreeMap::new())),
         Event::Peer(Edit::Reset(BTreeMap::new())),
         Event::Bfd(Edit::Reset(BTreeMap::new())),
+        Event::ConfigMap(Edit::Reset(BTreeMap::new())),
     ] {
         assert!(!index.missing().is_empty());
         index.apply(event, &mut Vec::new());

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clarion_api::{BFDProfile, BGPAdvertisement, BGPPeer, Community, IPAddressPool, L2Advertisement};
+use clarion_config::legacy;
 use clarion_core::NodeName;
 use clarion_daemon::Object;
 use clarion_daemon::watch::{Edit, Watch, Watches};
@@ -63,6 +64,16 @@ impl Starter<'_> {
                 read::lease(&object).map_or((name, None), |(node, renewal)| (node, Some(renewal)))
             },
             Event::Lease,
+        );
+        // That one and no other, which is all that the role allows.
+        let configmap = self.here::<core::ConfigMap>().named(legacy::NAME);
+        self.follow(
+            configmap,
+            |object| {
+                let facts: core::ConfigMap = object.facts();
+                (object.name_any(), Some(legacy::Source::new(&object.metadata, facts.data.as_ref())))
+            },
+            Event::ConfigMap,
         );
         self.configuration::<IPAddressPool>(Event::Pool);
         self.configuration::<L2Advertisement>(Event::L2);

@@ -12,6 +12,7 @@ mod check;
 mod community;
 mod decode;
 mod duration;
+pub mod legacy;
 mod model;
 mod parse;
 mod peer;

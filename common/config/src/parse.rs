@@ -14,6 +14,7 @@ use kube::{Resource, ResourceExt};
 
 use crate::check::Wrong;
 use crate::decode::unreadable;
+use crate::legacy::Legacy;
 use crate::model::{Aliases, BfdProfile, BgpAdvertisement, Config, ObjectRef, Outcome, Peer, Pool, Problem};
 use crate::precedence::{Role, recall, word};
 use crate::settle::{Candidate, Findings, Ledger, NoConflicts, settle};
@@ -38,6 +39,8 @@ pub struct Objects {
     pub bfd: Vec<Arc<BFDProfile>>,
     /// Communities.
     pub communities: Vec<Arc<Community>>,
+    /// The ConfigMap of the first releases, if there is one.
+    pub legacy: Option<Arc<Legacy>>,
 }
 
 /// Reads all objects, for the controller that leads: its word is what the others [`follow`]. An
@@ -58,7 +61,18 @@ pub fn follow(objects: &Objects, previous: &Config) -> Outcome {
 }
 
 fn read(objects: &Objects, previous: &Config, role: Role) -> Outcome {
-    let mut reader = Reader { namespace: &objects.namespace, role, findings: Findings::default() };
+    match &objects.legacy {
+        Some(legacy) => crate::legacy::parse(objects, legacy, previous, role),
+        None => parse_objects(objects, &Refused::new(), previous, role),
+    }
+}
+
+/// Objects by kind and name of which is known already that they are wrong, and why.
+pub(crate) type Refused = BTreeMap<(&'static str, String), Wrong>;
+
+/// Reads the objects alone, whatever the ConfigMap says.
+pub(crate) fn parse_objects(objects: &Objects, refused: &Refused, previous: &Config, role: Role) -> Outcome {
+    let mut reader = Reader { namespace: &objects.namespace, refused, role, findings: Findings::default() };
     let pools = reader.pools(&objects.pools, previous);
     let set_aside = set_aside(objects, &pools);
     let communities = reader.communities(&objects.communities, previous);
@@ -102,6 +116,7 @@ fn keep_narrow(config: &mut Config) {
 
 struct Reader<'a> {
     namespace: &'a str,
+    refused: &'a Refused,
     role: Role,
     findings: Findings,
 }
@@ -234,7 +249,8 @@ impl Reader<'_> {
             let reference = reference(object);
             if reference.namespace == self.namespace {
                 let previous = previous(&reference.name);
-                let parsed = unreadable(object).map_or_else(|| read(object), Err);
+                let refused = self.refused.get(&(reference.kind, reference.name.clone())).cloned();
+                let parsed = unreadable(object).or(refused).map_or_else(|| read(object), Err);
                 candidates.push(Candidate { object: reference, parsed, previous, word: word(object) });
             } else {
                 let message =
@@ -261,7 +277,7 @@ fn reference<K: Resource<DynamicType = ()>>(object: &K) -> ObjectRef {
 }
 
 /// The kind as text that lives as long as the program.
-fn kind<K: Resource<DynamicType = ()>>() -> &'static str {
+pub(crate) fn kind<K: Resource<DynamicType = ()>>() -> &'static str {
     match K::kind(&()) {
         std::borrow::Cow::Borrowed(kind) => kind,
         std::borrow::Cow::Owned(_) => "object",

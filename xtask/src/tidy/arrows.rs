@@ -40,7 +40,12 @@ const ROOMS: &[Room] = &[
         ],
     },
     Room { package: "clarion-ebpf", may_use: &["clarion-abi"] },
-    Room { package: "kubectl-clarion", may_use: &["clarion-core", "clarion-api", "clarion-config"] },
+    // `explain` decides dry runs by the controller's own planner: another one would tell
+    // something else some day.
+    Room {
+        package: "kubectl-clarion",
+        may_use: &["clarion-core", "clarion-api", "clarion-config", "clarion-alloc", "clarion-controller"],
+    },
     Room { package: "xtask", may_use: &[] },
 ];
 

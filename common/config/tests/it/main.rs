@@ -3,6 +3,9 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod cross;
+mod legacy;
+mod legacy_bad;
+mod legacy_convert;
 mod malformed;
 mod precedence;
 mod properties;

@@ -6,6 +6,7 @@
 mod addresses;
 mod admission;
 mod announce;
+mod configmap;
 mod faults;
 mod garbage;
 mod operate;
@@ -34,6 +35,12 @@ fn main() -> ExitCode {
                 garbage::CASES,
                 owners::CASES,
             ],
+        },
+        Group {
+            name: "configmap",
+            spec: Spec::cluster,
+            prepare: configmap::prepare,
+            cases: &[configmap::CASES],
         },
         Group {
             name: "leftovers",
