@@ -45,7 +45,9 @@ pub(crate) fn read(text: &str) -> anyhow::Result<Input> {
     for document in serde_yaml::Deserializer::from_str(text) {
         let value = serde::Deserialize::deserialize(document);
         // What cannot be read here has its error, with the line, from the reader of the text.
-        let Ok(value) = value else { return Ok(Input { texts: vec![(None, text.to_owned())], ..Input::default() }) };
+        let Ok(value) = value else {
+            return Ok(Input { texts: vec![(None, text.to_owned())], ..Input::default() });
+        };
         let value: Value = value;
         if value.get("kind").is_none() && !value.is_null() {
             return Ok(Input { texts: vec![(None, text.to_owned())], ..Input::default() });
@@ -53,7 +55,11 @@ pub(crate) fn read(text: &str) -> anyhow::Result<Input> {
         input.take(value);
     }
     if input.texts.is_empty() && input.pools.is_empty() {
-        bail!("nothing to convert: there is neither a ConfigMap {:?} with key {:?} nor an AddressPool", legacy::NAME, legacy::KEY);
+        bail!(
+            "nothing to convert: there is neither a ConfigMap {:?} with key {:?} nor an AddressPool",
+            legacy::NAME,
+            legacy::KEY
+        );
     }
     Ok(input)
 }
@@ -102,15 +108,18 @@ impl Input {
         output.warnings.extend(ignored);
         for (written, text) in &self.texts {
             let namespace = written.as_deref().filter(|_| !forced).unwrap_or(namespace);
-            let converted = legacy::convert(namespace, text).map_err(|problem| anyhow::anyhow!("{problem}"))?;
+            let converted =
+                legacy::convert(namespace, text).map_err(|problem| anyhow::anyhow!("{problem}"))?;
             output.add(namespace, converted, inline, ToString::to_string)?;
         }
         if !self.pools.is_empty() {
             let text = text_of(&self.pools, &self.aliases).context("cannot write down the AddressPools")?;
-            let mut converted = legacy::convert(namespace, &text).map_err(|problem| anyhow::anyhow!("AddressPools: {}", problem.message))?;
+            let mut converted = legacy::convert(namespace, &text)
+                .map_err(|problem| anyhow::anyhow!("AddressPools: {}", problem.message))?;
             // They exist already.
             converted.communities.clear();
-            let names: Vec<_> = self.pools.iter().map(|pool| pool["metadata"]["name"].as_str().unwrap_or_default()).collect();
+            let names: Vec<_> =
+                self.pools.iter().map(|pool| pool["metadata"]["name"].as_str().unwrap_or_default()).collect();
             output.add(namespace, converted, inline, |problem| of_address_pools(problem, &names))?;
         }
         Ok(output)
@@ -121,13 +130,19 @@ impl Input {
 fn text_of(pools: &[Value], aliases: &BTreeMap<String, String>) -> serde_json::Result<String> {
     fn renamed(object: &Value, keys: &[(&str, &str)]) -> Map<String, Value> {
         let fields = object.as_object().into_iter().flatten();
-        let key = |name: &str| keys.iter().find(|(field, _)| *field == name).map_or(name, |(_, key)| key).to_owned();
+        let key = |name: &str| {
+            keys.iter().find(|(field, _)| *field == name).map_or(name, |(_, key)| key).to_owned()
+        };
         fields.map(|(name, value)| (key(name), value.clone())).collect()
     }
     let pool = |object: &Value| {
         let mut pool = renamed(
             &object["spec"],
-            &[("autoAssign", "auto-assign"), ("avoidBuggyIPs", "avoid-buggy-ips"), ("bgpAdvertisements", "bgp-advertisements")],
+            &[
+                ("autoAssign", "auto-assign"),
+                ("avoidBuggyIPs", "avoid-buggy-ips"),
+                ("bgpAdvertisements", "bgp-advertisements"),
+            ],
         );
         pool.insert("name".to_owned(), object["metadata"]["name"].clone());
         if let Some(Value::Array(advertisements)) = pool.get_mut("bgp-advertisements") {
@@ -142,7 +157,8 @@ fn text_of(pools: &[Value], aliases: &BTreeMap<String, String>) -> serde_json::R
         }
         Value::Object(pool)
     };
-    let text = json!({"address-pools": pools.iter().map(pool).collect::<Vec<_>>(), "bgp-communities": aliases});
+    let text =
+        json!({"address-pools": pools.iter().map(pool).collect::<Vec<_>>(), "bgp-communities": aliases});
     // Every JSON is YAML.
     serde_json::to_string_pretty(&text)
 }
@@ -150,9 +166,12 @@ fn text_of(pools: &[Value], aliases: &BTreeMap<String, String>) -> serde_json::R
 /// `config: address-pools[2].x: …` to `AddressPool NAME: x: …`.
 fn of_address_pools(problem: &Problem, names: &[&str]) -> String {
     let path = problem.field.strip_prefix("config: address-pools[").unwrap_or(&problem.field);
-    let found = path.split_once(']').and_then(|(index, rest)| Some((names.get(index.parse::<usize>().ok()?)?, rest)));
+    let found =
+        path.split_once(']').and_then(|(index, rest)| Some((names.get(index.parse::<usize>().ok()?)?, rest)));
     match found {
-        Some((name, rest)) => format!("AddressPool {name}: {}: {}", rest.trim_start_matches('.'), problem.message),
+        Some((name, rest)) => {
+            format!("AddressPool {name}: {}: {}", rest.trim_start_matches('.'), problem.message)
+        }
         None => format!("AddressPools: {}: {}", problem.field, problem.message),
     }
 }
@@ -247,7 +266,15 @@ address-pools:
     fn names(output: &Output) -> Vec<String> {
         let word = |v: &Value| v.as_str().unwrap_or_default().to_owned();
         let all = output.objects.iter();
-        all.map(|o| format!("{} {}/{}", word(&o["kind"]), word(&o["metadata"]["namespace"]), word(&o["metadata"]["name"]))).collect()
+        all.map(|o| {
+            format!(
+                "{} {}/{}",
+                word(&o["kind"]),
+                word(&o["metadata"]["namespace"]),
+                word(&o["metadata"]["name"])
+            )
+        })
+        .collect()
     }
 
     #[test]
@@ -269,7 +296,10 @@ address-pools:
                 "{text}"
             );
             assert_eq!(output.objects[0]["stringData"], json!({"password": "secret"}));
-            assert_eq!(output.objects[1]["spec"]["passwordSecret"], json!({"name": "peer-10-0-0-1-password"}));
+            assert_eq!(
+                output.objects[1]["spec"]["passwordSecret"],
+                json!({"name": "peer-10-0-0-1-password"})
+            );
             assert_eq!(output.objects[1]["spec"].get("password"), None);
             assert_eq!(output.warnings.len(), 1, "{:?}", output.warnings);
             assert!(output.warnings[0].contains(r#"pool "Near" is now "near""#), "{:?}", output.warnings);
@@ -288,9 +318,7 @@ address-pools:
 
     #[test]
     fn address_pools_become_pools_with_advertisements() {
-        let pool = |name: &str, spec: Value| {
-            json!({"apiVersion": "metallb.io/v1beta1", "kind": "AddressPool", "metadata": {"name": name}, "spec": spec})
-        };
+        let pool = |name: &str, spec: Value| json!({"apiVersion": "metallb.io/v1beta1", "kind": "AddressPool", "metadata": {"name": name}, "spec": spec});
         let input = json!({"kind": "List", "items": [
             {"kind": "Community", "metadata": {"name": "c"}, "spec": {"communities": [{"name": "vpn", "value": "1234:1"}]}},
             {"kind": "Service", "metadata": {"name": "web"}},
@@ -302,12 +330,21 @@ address-pools:
         let output = read(&input.to_string()).unwrap().convert("lb", false, false).unwrap();
         assert_eq!(
             names(&output),
-            ["L2Advertisement lb/near", "BGPAdvertisement lb/far-1", "IPAddressPool lb/near", "IPAddressPool lb/far"]
+            [
+                "L2Advertisement lb/near",
+                "BGPAdvertisement lb/far-1",
+                "IPAddressPool lb/near",
+                "IPAddressPool lb/far"
+            ]
         );
         assert_eq!(output.objects[1]["spec"]["localPref"], 7);
         assert_eq!(output.objects[2]["spec"]["autoAssign"], false);
         assert!(output.incomplete);
-        assert!(output.warnings.iter().any(|w| w.starts_with("left alone: Service web")), "{:?}", output.warnings);
+        assert!(
+            output.warnings.iter().any(|w| w.starts_with("left alone: Service web")),
+            "{:?}",
+            output.warnings
+        );
         let said = r#"left out: AddressPool bad: addresses[0]: invalid CIDR "10.2.0.9""#;
         assert!(output.warnings.iter().any(|w| w.starts_with(said)), "{:?}", output.warnings);
     }

@@ -157,7 +157,8 @@ fn plan(planner: &mut Planner, service: &ServiceView, namespace_labels: &Labels)
     let lead = format!("Failed to allocate IP for \"{}\": ", service.key);
     let bad = |reason: AllocReason| reason.is_warning() && reason != AllocReason::DeprecatedAnnotation;
     let refusal = planned.sayings.iter().find(|saying| bad(saying.reason));
-    let refusal = refusal.map(|saying| saying.message.strip_prefix(&lead).unwrap_or(&saying.message).to_owned());
+    let refusal =
+        refusal.map(|saying| saying.message.strip_prefix(&lead).unwrap_or(&saying.message).to_owned());
     let (addresses, pool) = planned.write.map_or_else(
         || (service.shown.addresses.unwrap_or_default(), service.shown.pool.clone()),
         |write| (write.addresses, write.pool.map(|pool| pool.to_string())),
@@ -183,7 +184,8 @@ fn wants_addresses(service: &ServiceView) -> bool {
 /// What of the configuration keeps the pool out, whatever is free.
 fn excluded(pool: &Pool, service: &ServiceView, namespace_labels: &Labels) -> Option<PoolReason> {
     let Role::Balancer { families, wish, .. } = &service.role else { return Some(PoolReason::Refused) };
-    let for_it = |a: &clarion_config::ServiceAllocation| a.matches(&service.key, &service.labels, namespace_labels);
+    let for_it =
+        |a: &clarion_config::ServiceAllocation| a.matches(&service.key, &service.labels, namespace_labels);
     match wish {
         Wish::Pool(asked) | Wish::Addresses { pool: Some(asked), .. } if *asked != pool.name => {
             return Some(PoolReason::OtherPoolRequested);
@@ -214,13 +216,17 @@ fn remedy(reason: PoolReason, pool: &Pool, plan: &Plan) -> String {
     match reason {
         PoolReason::Chosen => String::new(),
         PoolReason::LaterInOrder => {
-            format!("annotate the Service with metallb.io/address-pool: {name}, or give the pool a better serviceAllocation.priority")
+            format!(
+                "annotate the Service with metallb.io/address-pool: {name}, or give the pool a better serviceAllocation.priority"
+            )
         }
         PoolReason::NotInForce => "`kubectl clarion status` says what is wrong with it".to_owned(),
         PoolReason::NotForThisService => {
             "change the pool's serviceAllocation, or the labels of the Service or its namespace".to_owned()
         }
-        PoolReason::OtherPoolRequested => "change or remove the annotation metallb.io/address-pool".to_owned(),
+        PoolReason::OtherPoolRequested => {
+            "change or remove the annotation metallb.io/address-pool".to_owned()
+        }
         PoolReason::OtherAddressesRequested => {
             "ask for addresses of this pool (metallb.io/loadBalancerIPs), or for none".to_owned()
         }
@@ -228,10 +234,12 @@ fn remedy(reason: PoolReason, pool: &Pool, plan: &Plan) -> String {
             format!("annotate the Service with metallb.io/address-pool: {name}, or set the pool's autoAssign")
         }
         PoolReason::FamilyMissing => {
-            "add addresses of that family to the pool, or change the Service's ipFamilyPolicy and ipFamilies".to_owned()
+            "add addresses of that family to the pool, or change the Service's ipFamilyPolicy and ipFamilies"
+                .to_owned()
         }
         PoolReason::Exhausted => {
-            "add addresses to the pool, delete a Service, or share an address (metallb.io/allow-shared-ip)".to_owned()
+            "add addresses to the pool, delete a Service, or share an address (metallb.io/allow-shared-ip)"
+                .to_owned()
         }
         PoolReason::Refused => plan.refusal.clone().unwrap_or_default(),
     }
@@ -242,7 +250,13 @@ impl DryRun {
     pub(crate) fn advice(&self) -> String {
         if let Some(pool) = &self.pool {
             let nobody = self.layer2_nodes.is_empty() && self.bgp_nodes.is_empty();
-            let tail = if nobody { format!("; but no advertisement would announce it: create an L2Advertisement or a BGPAdvertisement for pool {pool}") } else { String::new() };
+            let tail = if nobody {
+                format!(
+                    "; but no advertisement would announce it: create an L2Advertisement or a BGPAdvertisement for pool {pool}"
+                )
+            } else {
+                String::new()
+            };
             return format!("it would get {} from pool {pool}{tail}", self.texts());
         }
         match &self.refusal {
@@ -265,12 +279,103 @@ impl DryRun {
             lines.push(("could own it", nodes(&self.layer2_nodes)));
             lines.push(("BGP would be from", nodes(&self.bgp_nodes)));
         } else {
-            lines.push(("would get", format!("nothing: {}", self.refusal.as_deref().unwrap_or("it has no ClusterIP yet"))));
+            lines.push((
+                "would get",
+                format!("nothing: {}", self.refusal.as_deref().unwrap_or("it has no ClusterIP yet")),
+            ));
         }
         for pool in &self.pools {
             let remedy = if pool.remedy.is_empty() { String::new() } else { format!(": {}", pool.remedy) };
             lines.push(("pool", format!("{} {}{remedy}", pool.pool, pool.reason.text())));
         }
         lines
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cluster::tests::pools_and_services;
+    use serde_json::{Value, json};
+
+    fn dry(service: &Value) -> DryRun {
+        let cluster = pools_and_services();
+        let mut object = json!({"metadata": {"namespace": "shop", "name": "new", "uid": "n", "resourceVersion": "1"},
+            "spec": {"type": "LoadBalancer", "clusterIPs": ["10.96.0.9"], "ports": [{"port": 80}]}});
+        for part in ["metadata", "spec"] {
+            for (key, value) in service[part].as_object().into_iter().flatten() {
+                object[part][key] = value.clone();
+            }
+        }
+        let view = cluster.view(&serde_json::from_value(object).unwrap()).unwrap();
+        dry_run(&cluster, &cluster.views(), &view)
+    }
+
+    fn verdicts(dry_run: &DryRun) -> Vec<String> {
+        dry_run.pools.iter().map(|p| format!("{} {:?}", p.pool, p.reason)).collect()
+    }
+
+    #[test]
+    fn it_says_the_pool_and_why_not_the_others() {
+        let plain = dry(&json!({}));
+        assert_eq!((plain.texts().as_str(), plain.pool.as_deref()), ("192.0.2.2", Some("front")));
+        assert_eq!(
+            verdicts(&plain),
+            [
+                "front Chosen",
+                "full Exhausted",
+                "manual NotAutomatic",
+                "other NotForThisService",
+                "overlaps NotInForce",
+                "six FamilyMissing",
+                "spare LaterInOrder",
+            ]
+        );
+        assert!(plain.pools.iter().all(|p| p.remedy.is_empty() == (p.reason == PoolReason::Chosen)));
+        assert_eq!((plain.layer2_nodes, plain.bgp_nodes), (vec!["n1".to_owned()], vec![]));
+    }
+
+    #[test]
+    fn what_the_service_asks_for_decides() {
+        let asking = |key: &str, value: &str| dry(&json!({"metadata": {"annotations": {key: value}}}));
+        let manual = asking("metallb.io/address-pool", "manual");
+        assert_eq!((manual.texts().as_str(), manual.pool.as_deref()), ("192.0.2.65", Some("manual")));
+        assert!(
+            verdicts(&manual).contains(&"front OtherPoolRequested".to_owned()),
+            "{:?}",
+            verdicts(&manual)
+        );
+        let full = asking("metallb.io/address-pool", "full");
+        assert_eq!(full.refusal.as_deref(), Some("no available IPs in pool full"));
+        assert!(verdicts(&full).contains(&"full Exhausted".to_owned()), "{:?}", verdicts(&full));
+        let taken = asking("metallb.io/loadBalancerIPs", "192.0.2.1");
+        assert!(
+            taken.refusal.as_deref().unwrap_or_default().contains("also in use by shop/web"),
+            "{:?}",
+            taken.refusal
+        );
+        let said = verdicts(&taken);
+        assert!(
+            said.contains(&"front Refused".to_owned())
+                && said.contains(&"spare OtherAddressesRequested".to_owned())
+        );
+        let unknown = asking("metallb.io/address-pool", "nope");
+        assert_eq!(unknown.refusal.as_deref(), Some(r#"unknown pool "nope""#));
+    }
+
+    #[test]
+    fn text_and_json_say_the_same() {
+        let plain = dry(&json!({}));
+        let lines: Vec<_> =
+            plain.lines().into_iter().map(|(label, said)| format!("{label}: {said}")).collect();
+        assert_eq!(lines[0], "would get: 192.0.2.2 from pool front");
+        assert!(
+            lines.iter().any(|l| l.starts_with("pool: manual autoAssign is off")
+                && l.contains("metallb.io/address-pool: manual")),
+            "{lines:#?}"
+        );
+        let json = serde_json::to_value(&plain).unwrap();
+        assert_eq!(json["addresses"], json!(["192.0.2.2"]));
+        assert_eq!(json["pools"][2]["reason"], "notAutomatic");
     }
 }

@@ -7,8 +7,8 @@ use k8s_openapi::api::core::v1::Service;
 use serde::Serialize;
 
 use crate::cluster::{Cluster, LoadBalancer, load_balancer};
-use kube::ResourceExt;
 use crate::dryrun::{DryRun, dry_run};
+use kube::ResourceExt;
 
 /// What the command prints, in the order a packet would ask.
 #[derive(Debug, Serialize)]
@@ -165,7 +165,10 @@ impl Report {
                     format!("no address: {reason}: {message}: {}", remedy(message, cluster))
                 }
                 (_, Some(dry_run)) => {
-                    format!("no address yet; {}: `kubectl get deployment -A -l app.kubernetes.io/component=controller` shows whether anybody decides", dry_run.advice())
+                    format!(
+                        "no address yet; {}: `kubectl get deployment -A -l app.kubernetes.io/component=controller` shows whether anybody decides",
+                        dry_run.advice()
+                    )
                 }
                 (_, None) => "no address yet".to_owned(),
             });

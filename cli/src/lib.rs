@@ -151,7 +151,8 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.command {
         Command::Convert { .. } => Ok(ExitCode::SUCCESS),
         Command::Explain { what: None, filename, namespace } => {
-            let file = filename.context("name what to explain: `explain service NAME`, or `explain -f FILE`")?;
+            let file =
+                filename.context("name what to explain: `explain service NAME`, or `explain -f FILE`")?;
             let namespace = namespace.as_deref().unwrap_or(client.default_namespace());
             let services = proposed(&client, namespace, &text_of(&file)?).await?;
             let reports = explain::of_new(&cluster, &services);
@@ -220,7 +221,8 @@ async fn in_cluster(client: &kube::Client, namespace: &str) -> anyhow::Result<co
         input.take(object);
     }
     for (kind, plural) in [("AddressPool", "addresspools"), ("Community", "communities")] {
-        let resource = ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk("metallb.io", "v1beta1", kind), plural);
+        let resource =
+            ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk("metallb.io", "v1beta1", kind), plural);
         let api = Api::<DynamicObject>::namespaced_with(client.clone(), namespace, &resource);
         match api.list(&ListParams::default()).await {
             Ok(list) => {
@@ -236,7 +238,9 @@ async fn in_cluster(client: &kube::Client, namespace: &str) -> anyhow::Result<co
         }
     }
     if input.texts.is_empty() && input.pools.is_empty() {
-        anyhow::bail!("nothing to convert: namespace {namespace} has neither a ConfigMap {name:?} nor an AddressPool");
+        anyhow::bail!(
+            "nothing to convert: namespace {namespace} has neither a ConfigMap {name:?} nor an AddressPool"
+        );
     }
     Ok(input)
 }
@@ -257,7 +261,9 @@ async fn proposed(client: &kube::Client, namespace: &str, text: &str) -> anyhow:
         let api = Api::<Service>::namespaced(client.clone(), &namespace);
         let params = PatchParams { dry_run: true, ..PatchParams::apply("kubectl-clarion").force() };
         let service = api.patch(&name, &params, &Patch::Apply(&object)).await;
-        services.push(service.with_context(|| format!("the API server would not take Service {namespace}/{name}"))?);
+        services.push(
+            service.with_context(|| format!("the API server would not take Service {namespace}/{name}"))?,
+        );
     }
     anyhow::ensure!(!services.is_empty(), "there is no Service in the file");
     Ok(services)

@@ -94,7 +94,8 @@ pub(crate) fn report(cluster: &Cluster) -> Report {
             addresses: pool.ranges.iter().map(AddressRange::to_string).collect(),
             auto_assign: pool.auto_assign,
             assigned: in_use.iter().filter(|a| pool.contains(**a)).count(),
-            valid: !config.set_aside.contains_key(&pool.name) && !cluster.has_problem("IPAddressPool", pool.name.as_str()),
+            valid: !config.set_aside.contains_key(&pool.name)
+                && !cluster.has_problem("IPAddressPool", pool.name.as_str()),
         })
         .collect();
     pools.sort_by(|a, b| a.name.cmp(&b.name));

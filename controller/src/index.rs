@@ -142,7 +142,8 @@ impl Index {
             Change::ConfigMap(edit) => {
                 let changed = any(&mut self.configmaps, edit);
                 let before = self.legacy.take();
-                self.legacy = self.configmap().map(|source| Arc::new(Legacy::read(source, before.as_deref())));
+                self.legacy =
+                    self.configmap().map(|source| Arc::new(Legacy::read(source, before.as_deref())));
                 changed
             }
         };

@@ -143,7 +143,8 @@ impl Publisher {
         let Some(now) = now else { return };
         let before = self.state.as_ref().and_then(|(_, configmap)| configmap.as_ref());
         let problem = (before.map(|before| &before.problem) != Some(&now.problem)).then_some(&now.problem);
-        let ignored = now.ignored.as_ref().filter(|ignored| before.and_then(|b| b.ignored.as_ref()) != Some(ignored));
+        let ignored =
+            now.ignored.as_ref().filter(|ignored| before.and_then(|b| b.ignored.as_ref()) != Some(ignored));
         let said = [(problem, report::CONFIGURATION_ERROR), (ignored, report::OBJECTS_WIN)];
         for (message, reason) in said {
             let Some(message) = message.filter(|message| !message.is_empty()) else { continue };

@@ -25,7 +25,6 @@ mod peers;
 mod pools;
 mod yaml;
 
-use std::net::IpAddr;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -128,19 +127,5 @@ impl Objects {
             message: wrong.message.clone(),
             last_good_kept: false,
         })
-    }
-}
-
-/// The address before or after. Where there is none, the same.
-fn step(address: IpAddr, by: i8) -> IpAddr {
-    match address {
-        IpAddr::V4(v4) => {
-            let number = u32::from(v4);
-            IpAddr::V4(number.checked_add_signed(i32::from(by)).unwrap_or(number).into())
-        }
-        IpAddr::V6(v6) => {
-            let number = u128::from(v6);
-            IpAddr::V6(number.checked_add_signed(i128::from(by)).unwrap_or(number).into())
-        }
     }
 }

@@ -54,7 +54,7 @@ pub(super) fn pool(reading: &mut Reading, at: &str, node: &Node, peers: bool) {
     }
     let protocol = protocol(&mut fields, peers);
     let advertised = advertisements(&mut fields);
-    let (addresses, mut fields_of) = addresses(&mut fields, protocol);
+    let (addresses, mut fields_of) = addresses(&mut fields);
     if protocol == Some(Protocol::Layer2) && !advertised.is_empty() {
         fields.complain(
             "protocol",
@@ -63,6 +63,7 @@ pub(super) fn pool(reading: &mut Reading, at: &str, node: &Node, peers: bool) {
     }
     let spec = IPAddressPoolSpec {
         addresses,
+        exclude_addresses: edges(&mut fields, protocol).map(Vec::from).unwrap_or_default(),
         auto_assign: fields.flag("auto-assign").unwrap_or(true),
         avoid_buggy_ips: fields.flag("avoid-buggy-ips").unwrap_or(false),
         ..IPAddressPoolSpec::default()
@@ -155,60 +156,35 @@ fn advertisements<'a>(fields: &mut Fields<'a>) -> Vec<(String, &'a Node)> {
 }
 
 /// Both keys of addresses in one list, and where each entry of it is written.
-fn addresses(fields: &mut Fields<'_>, protocol: Option<Protocol>) -> (Vec<String>, Vec<(String, String)>) {
+fn addresses(fields: &mut Fields<'_>) -> (Vec<String>, Vec<(String, String)>) {
     let mut written = fields.texts("addresses");
     written.extend(fields.texts("cidr"));
     if written.is_empty() && fields.wrong.is_none() {
         fields.complain("addresses", "pool has no prefixes defined: write at least one prefix or range");
     }
-    let edges = network(fields, protocol);
-    let mut addresses = Vec::with_capacity(written.len());
     let mut origins = Vec::with_capacity(written.len() + 1);
+    let mut addresses = Vec::with_capacity(written.len());
     for (path, text) in written {
-        let Some(kept) = without(&text, &edges) else { continue };
         origins.push((format!("spec.addresses[{}]", addresses.len()), path));
-        addresses.push(kept);
+        addresses.push(text);
     }
     (addresses, origins)
 }
 
 /// First and last address of `arp-network` (0.3, 0.4): they are given to nobody.
-fn network(fields: &mut Fields<'_>, protocol: Option<Protocol>) -> Option<AddressRange> {
+fn edges(fields: &mut Fields<'_>, protocol: Option<Protocol>) -> Option<[String; 2]> {
     let text = fields.text("arp-network")?;
     if protocol == Some(Protocol::Bgp) {
         let message = "cannot have arp-network configuration element in a BGP address pool: remove it";
         fields.complain("arp-network", message);
         return None;
     }
-    match text.parse() {
-        Ok(network) => Some(network),
+    match text.parse::<AddressRange>() {
+        Ok(network) => Some([network.first().to_string(), network.last().to_string()]),
         Err(error) => {
             fields.complain("arp-network", format!("parsing ARP network: {error}"));
             None
         }
-    }
-}
-
-/// An entry without the network's first and last address; `None` if nothing is left. What is
-/// no range stays as it is, for the parser to refuse.
-fn without(entry: &str, network: &Option<AddressRange>) -> Option<String> {
-    let (Some(network), Ok(range)) = (network, entry.parse::<AddressRange>()) else {
-        return Some(entry.to_owned());
-    };
-    let (mut first, mut last) = (range.first(), range.last());
-    if first == last && (first == network.first() || last == network.last()) {
-        return None;
-    }
-    if first == network.first() {
-        first = super::step(first, 1);
-    }
-    if last == network.last() {
-        last = super::step(last, -1);
-    }
-    match AddressRange::new(first, last) {
-        Ok(left) if left == range => Some(entry.to_owned()),
-        Ok(left) => Some(format!("{}-{}", left.first(), left.last())),
-        Err(_) => None,
     }
 }
 

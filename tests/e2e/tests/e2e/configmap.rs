@@ -22,7 +22,9 @@ fn configmap(layer2: &str, more: &str) -> String {
         router(1).v4
     );
     let indented: String = text.lines().map(|line| format!("    {line}\n")).collect();
-    format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: config, namespace: {NAMESPACE}}}\ndata:\n  config: |\n{indented}")
+    format!(
+        "apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: config, namespace: {NAMESPACE}}}\ndata:\n  config: |\n{indented}"
+    )
 }
 
 /// Only the workload: this group has no configuration objects.
@@ -56,7 +58,8 @@ fn routed(lab: &Lab, address: IpAddr) -> Result<()> {
 fn story(lab: &mut Lab) -> Result<()> {
     let config = Held::any(lab, "config", configmap("192.168.100.210-192.168.100.211", ""))?;
     let near = Held::apply(lab, &Service::new("near"))?;
-    let far = Held::apply(lab, &Service::new("far").annotation("metallb.universe.tf/address-pool", "routed"))?;
+    let far =
+        Held::apply(lab, &Service::new("far").annotation("metallb.universe.tf/address-pool", "routed"))?;
     let prober = prober(lab)?;
     let (one, route) = (near.address()?, far.address()?);
     ensure!(one.to_string() == "192.168.100.210" && route.to_string() == "198.51.100.64", "{one} {route}");
@@ -64,13 +67,19 @@ fn story(lab: &mut Lab) -> Result<()> {
     routed(lab, route)?;
 
     // Edited: the new pool is there, the old addresses stay.
-    lab.apply(&configmap("192.168.100.210-192.168.100.212", "- {name: third, protocol: layer2, addresses: [192.168.100.215/32], auto-assign: no}\n"))?;
+    lab.apply(&configmap(
+        "192.168.100.210-192.168.100.212",
+        "- {name: third, protocol: layer2, addresses: [192.168.100.215/32], auto-assign: no}\n",
+    ))?;
     let third = Held::apply(lab, &Service::new("third").annotation("metallb.io/address-pool", "third"))?;
     let three = third.address()?;
     answered(lab, &prober, three)?;
 
     // One entry broken: said, and nothing lost.
-    lab.apply(&configmap("192.168.100.210-192.168.100.2120", "- {name: third, protocol: layer2, addresses: [192.168.100.215/32], auto-assign: no}\n"))?;
+    lab.apply(&configmap(
+        "192.168.100.210-192.168.100.2120",
+        "- {name: third, protocol: layer2, addresses: [192.168.100.215/32], auto-assign: no}\n",
+    ))?;
     wait_said(lab, "config: address-pools[0].addresses[0]: invalid CIDR", "ConfigurationError")?;
     // The whole text broken.
     lab.apply(&configmap("[", "\tx"))?;
