@@ -69,6 +69,9 @@ impl Lab {
     fn kubectl_command(&self) -> Result<Command> {
         let control_plane = self.control_plane()?;
         let mut command = control_plane.machine().netns().command(lab_program("kubectl")?)?;
+        // Where kubectl finds its plugin.
+        let path = std::env::var("PATH").unwrap_or_default();
+        command.env("PATH", format!("{}:{path}", self.dir().join("bin").display()));
         // HOME keeps the discovery cache in the lab.
         command.env("KUBECONFIG", control_plane.admin_kubeconfig()).env("HOME", self.dir());
         Ok(command)

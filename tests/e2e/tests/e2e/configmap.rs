@@ -92,9 +92,16 @@ fn story(lab: &mut Lab) -> Result<()> {
     answered(lab, &prober, one)?;
     routed(lab, route)?;
 
-    // Repaired, then an object: objects win, and everybody keeps what it has.
+    // Repaired; what a further Service would get is known before it exists.
     lab.apply(&configmap("192.168.100.210-192.168.100.212", ""))?;
     lab.wait_until("a valid state", SOON, || Ok((state(lab)?["result"] == "Valid").then_some(())))?;
+    let next = Service::new("next");
+    let dry = lab.kubectl_stdin(&["clarion", "explain", "-f", "-", "-o", "json"], &next.yaml())?;
+    let dry: serde_json::Value = serde_json::from_str(&dry)?;
+    ensure!(dry[0]["dry_run"]["addresses"][0] == "192.168.100.212", "{dry}");
+    ensure!(dry[0]["dry_run"]["pools"][1]["reason"] == "notAutomatic", "{dry}");
+
+    // An object: objects win, and everybody keeps what it has.
     let pool = format!(
         "apiVersion: metallb.io/v1beta1\nkind: IPAddressPool\nmetadata: {{name: routed, namespace: {NAMESPACE}}}\n\
          spec: {{addresses: [198.51.100.64/26], autoAssign: false}}\n"
@@ -102,15 +109,31 @@ fn story(lab: &mut Lab) -> Result<()> {
     let pool = Held::any(lab, "routed", pool)?;
     wait_said(lab, "objects win", "ObjectsWin")?;
     ensure!(state(lab)?["result"] == "Valid", "{}", state(lab)?);
-    let conditions = state(lab)?["conditions"].as_array().cloned().unwrap_or_default();
-    let condition = conditions.iter().find(|c| c["type"] == "configMapInForce").context("no condition")?;
+    let condition = in_force(lab)?.context("no condition")?;
     ensure!(condition["status"] == "False" && condition["reason"] == "ObjectsWin", "{condition}");
     for (service, address) in [(&near, one), (&far, route), (&late, last_good)] {
         ensure!(service.address()? == address, "{address} was lost");
     }
-    let waits = Held::apply(lab, &Service::new("waits"))?;
-    waits.event("AllocationFailed")?;
+    let next = Held::apply(lab, &next)?;
+    next.event("AllocationFailed")?;
     pool.delete()?;
-    waits.address()?;
-    config.delete()
+    ensure!(next.address()?.to_string() == "192.168.100.212", "the dry run was wrong");
+
+    // Converted: the objects stand in its place, and the wire does not notice.
+    let objects = Held::any(lab, "the converted objects", lab.kubectl(&["clarion", "convert"])?)?;
+    config.delete()?;
+    lab.wait_until("no word of a ConfigMap", SOON, || Ok(in_force(lab)?.is_none().then_some(())))?;
+    ensure!(state(lab)?["result"] == "Valid", "{}", state(lab)?);
+    for (service, address) in [(&near, one), (&far, route), (&late, last_good)] {
+        ensure!(service.address()? == address, "{address} was lost");
+    }
+    answered(lab, &prober, one)?;
+    routed(lab, route)?;
+    objects.delete()
+}
+
+/// The condition that says whether the ConfigMap counts.
+fn in_force(lab: &Lab) -> Result<Option<serde_json::Value>> {
+    let conditions = state(lab)?["conditions"].as_array().cloned().unwrap_or_default();
+    Ok(conditions.into_iter().find(|condition| condition["type"] == "configMapInForce"))
 }
