@@ -127,6 +127,7 @@ impl World {
             Change::Peer(Edit::Reset(BTreeMap::new())),
             Change::Bfd(Edit::Reset(BTreeMap::new())),
             Change::Community(Edit::Reset(BTreeMap::new())),
+            Change::ConfigMap(Edit::Reset(BTreeMap::new())),
             Change::Pool(Edit::Reset(self.pools.clone())),
             Change::Service(Edit::Reset(views)),
         ] {

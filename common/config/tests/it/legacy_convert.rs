@@ -67,14 +67,18 @@ bgp-communities: {No_Export: 65535:65281}
     assert_eq!((config.pools.len(), config.l2.len(), config.bgp.len(), config.peers.len()), (5, 4, 1, 1));
 }
 
+/// BGP, autoAssign, avoidBuggyIPs, how addresses are written, and advertisements: length,
+/// preference, whether with communities.
+type PoolCase = (bool, bool, bool, u8, Vec<(u8, u32, bool)>);
+
 /// An entry of each list as text; what its number says makes it differ from the others.
-fn entry_of_pools() -> impl Strategy<Value = Vec<(bool, bool, bool, u8, Vec<(u8, u32, bool)>)>> {
+fn entry_of_pools() -> impl Strategy<Value = Vec<PoolCase>> {
     let advertisement = (24_u8..=32, 0_u32..3, any::<bool>());
     let advertisements = proptest::collection::vec(advertisement, 0..3);
     proptest::collection::vec((any::<bool>(), any::<bool>(), any::<bool>(), 0_u8..4, advertisements), 0..6)
 }
 
-fn text(pools: &[(bool, bool, bool, u8, Vec<(u8, u32, bool)>)], peers: &[(u8, u16, bool, bool)]) -> String {
+fn text(pools: &[PoolCase], peers: &[(u8, u16, bool, bool)]) -> String {
     let mut text = String::from(
         "bgp-communities:\n  vpn: 1234:1\n  x.y: large:1:2:3\nbfd-profiles:\n- name: fast\n  detect-multiplier: 7\npeers:\n",
     );
