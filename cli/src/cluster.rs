@@ -80,9 +80,9 @@ impl Cluster {
             peers: arcs(peers),
             bfd: arcs(bfd),
             communities: arcs(communities),
-            legacy: configmap(client, namespace)
-                .await?
-                .map(|configmap| Arc::new(Legacy::read(&Source::new(&configmap), None))),
+            legacy: configmap(client, namespace).await?.map(|configmap| {
+                Arc::new(Legacy::read(&Source::new(&configmap.metadata, configmap.data.as_ref()), None))
+            }),
         };
         let outcome = clarion_config::follow(&objects, &Config::default());
         let (services, nodes, namespaces, slices, leases, l2_status, bgp_status, states, events) = futures::try_join!(
