@@ -50,10 +50,16 @@ pub fn convert(namespace: &str, text: &str) -> Result<Converted, Problem> {
     let outcome = crate::parse(&objects, &Config::default());
     let config = &outcome.config;
     let renamed = document.renamed.clone();
+    // Of a pool that is left out nothing is to be announced.
+    let there = |pools: &[String]| pools.iter().all(|pool| config.pools.contains_key(&pool.as_str().into()));
+    let mut l2 = list::<L2Advertisement>(&document, |name| config.l2.contains_key(name));
+    l2.retain(|advertisement| there(&advertisement.spec.ip_address_pools));
+    let mut bgp = list::<BGPAdvertisement>(&document, |name| config.bgp.contains_key(name));
+    bgp.retain(|advertisement| there(&advertisement.spec.ip_address_pools));
     Ok(Converted {
+        l2,
+        bgp,
         pools: list::<IPAddressPool>(&document, |name| config.pools.contains_key(&name.into())),
-        l2: list::<L2Advertisement>(&document, |name| config.l2.contains_key(name)),
-        bgp: list::<BGPAdvertisement>(&document, |name| config.bgp.contains_key(name)),
         peers: list::<BGPPeer>(&document, |name| config.peers.contains_key(name)),
         bfd: list::<BFDProfile>(&document, |name| config.bfd.contains_key(name)),
         communities: list::<Community>(&document, |name| config.communities.contains_key(name)),

@@ -36,7 +36,7 @@ address-pools:
 ";
     let converted = convert(NAMESPACE, text).unwrap();
     assert_eq!(converted.pools.iter().map(|p| p.metadata.name.clone().unwrap()).collect::<Vec<_>>(), ["a"]);
-    assert_eq!(converted.problems.len(), 2);
+    assert_eq!((converted.l2.len(), converted.problems.len()), (1, 2), "nothing announces what is left out");
     assert!(convert(NAMESPACE, "a: [").unwrap_err().message.starts_with("could not parse config: line 1"));
 }
 
