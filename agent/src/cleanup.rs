@@ -1,6 +1,6 @@
 //! `clarion-agent cleanup`: as if Clarion had never been on this node.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Duration;
 
@@ -46,7 +46,7 @@ pub async fn cleanup(args: &Args) -> anyhow::Result<()> {
             each.collect::<Vec<_>>().join("; ")
         );
     }
-    tracing::info!("nothing of Clarion is left on this node");
+    tracing::info!("nothing of Clarion runs or is pinned on this node any more");
     Ok(())
 }
 
@@ -84,12 +84,17 @@ async fn leave_groups(watch: &Watch, snapshot: &Snapshot) -> anyhow::Result<()> 
         groups.apply(change).await.context("a multicast group was not left")?;
     }
     let left = watch.snapshot().await?;
-    for (interface, group) in Groups::stranded(&left).context("cannot read the multicast groups")? {
+    // One line an interface: there may be thousands of groups.
+    let mut stranded = BTreeMap::<String, usize>::new();
+    for (interface, _) in Groups::stranded(&left).context("cannot read the multicast groups")? {
+        *stranded.entry(interface).or_default() += 1;
+    }
+    for (interface, memberships) in stranded {
         tracing::warn!(
             interface,
-            %group,
-            "the kernel keeps this membership, whose address went when the interface was switched off: \
-             it is harmless, and ends with the interface or the next boot"
+            memberships,
+            "the kernel keeps memberships in solicited-node groups whose addresses went when the interface was \
+             switched off, and lets nobody leave them: they are harmless, and end with the interface or the next boot"
         );
     }
     Ok(())
