@@ -10,6 +10,7 @@ mod routers;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use clarion_agent::bgp::{DesiredPeer, DesiredPeers, Password, PeerConfig};
