@@ -6,12 +6,14 @@
 
 mod address;
 mod names;
+mod owners;
 mod reason;
 mod routing;
 mod selector;
 
 pub use address::{AddressRange, Family, RangeError, VipSet};
 pub use names::{NodeName, PoolName, ServiceKey};
+pub use owners::OwnerList;
 pub use reason::{AllocReason, AnnounceReason};
 pub use routing::{Asn, Community, CommunityError, RouterId};
 pub use selector::{LabelSelector, Labels, Operator, Requirement, SelectorError};

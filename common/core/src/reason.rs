@@ -34,6 +34,8 @@ pub enum AnnounceReason {
     NoLocalEndpoints,
     /// No endpoint serves anywhere.
     NoEndpoints,
+    /// No agent runs on the node.
+    NodeWithoutAgent,
 }
 
 impl AnnounceReason {
@@ -53,6 +55,7 @@ impl AnnounceReason {
             Self::NodeLabeledExcludeBalancers => "nodeLabeledExcludeBalancers",
             Self::NoLocalEndpoints => "noLocalEndpoints",
             Self::NoEndpoints => "noEndpoints",
+            Self::NodeWithoutAgent => "nodeWithoutAgent",
         }
     }
 }

@@ -18,9 +18,10 @@ const ROOMS: &[Room] = &[
     Room { package: "clarion-config", may_use: &["clarion-core", "clarion-api"] },
     Room { package: "clarion-daemon", may_use: &[] },
     Room { package: "clarion-alloc", may_use: &["clarion-core"] },
+    Room { package: "clarion-placement", may_use: &["clarion-core"] },
     Room {
         package: "clarion-controller",
-        may_use: &["clarion-core", "clarion-api", "clarion-config", "clarion-daemon", "clarion-alloc"],
+        may_use: &["clarion-core", "clarion-api", "clarion-config", "clarion-daemon", "clarion-alloc", "clarion-placement"],
     },
     Room { package: "clarion-bgp", may_use: &["clarion-core"] },
     Room { package: "clarion-l2", may_use: &["clarion-core", "clarion-fence"] },
@@ -74,6 +75,7 @@ pub(super) const PURE: &[&str] = &[
     "clarion-api",
     "clarion-config",
     "clarion-alloc",
+    "clarion-placement",
     "clarion-bgp",
     "clarion-l2",
 ];
