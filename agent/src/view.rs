@@ -77,8 +77,7 @@ pub struct Node {
     pub addresses: Vec<IpAddr>,
 }
 
-/// The label that keeps load balancers away from a node, whatever its value.
-pub const EXCLUDE_LABEL: &str = "node.kubernetes.io/exclude-from-external-load-balancers";
+pub use clarion_config::EXCLUDE_LABEL;
 
 impl Node {
     /// Whether the node is labelled to be left out.

@@ -7,8 +7,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use clarion_config::{L2Advertisement, Pool};
-use clarion_core::{AnnounceReason, LabelSelector, NodeName, ServiceKey};
+use clarion_config::{L2Advertisement, l2_score};
+use clarion_core::{AnnounceReason, NodeName, ServiceKey};
 use clarion_l2::order::order;
 
 use super::{Me, endpoint_verdict, node_verdict};
@@ -98,7 +98,7 @@ impl Collector {
         seed: IpAddr,
     ) -> Result<(), AnnounceReason> {
         let pool = view.config.pool_of(address).ok_or(AnnounceReason::IpNotAllowed)?;
-        let advertisements = advertisements(view, pool, service)?;
+        let advertisements = view.config.l2_advertisements(pool, &service.labels, service.shared)?;
         let found = self.found.entry(address).or_insert_with(|| Found {
             candidates: BTreeMap::new(),
             interfaces: Interfaces::Named(BTreeSet::new()),
@@ -133,30 +133,6 @@ impl Collector {
     }
 }
 
-/// The advertisements of the pool that select the Service.
-fn advertisements<'a>(
-    view: &'a View,
-    pool: &Pool,
-    service: &Service,
-) -> Result<Vec<&'a L2Advertisement>, AnnounceReason> {
-    let matching: Vec<_> = view
-        .config
-        .l2
-        .values()
-        .filter(|a| {
-            a.pools.matches(pool) && LabelSelector::any_matches(&a.service_selectors, &service.labels)
-        })
-        .collect();
-    if matching.is_empty() {
-        return Err(AnnounceReason::NoMatchingAdvertisement);
-    }
-    // Two Services on one address, one selected and the other not, could not both be right.
-    if service.shared && matching.iter().any(|a| !a.service_selectors.is_empty()) {
-        return Err(AnnounceReason::SharedIpWithServiceSelector);
-    }
-    Ok(matching)
-}
-
 /// The node's score, or why it may not own the Service's addresses.
 fn may_own(
     me: &Me,
@@ -167,27 +143,16 @@ fn may_own(
     name: &NodeName,
     node: &Node,
 ) -> Result<u32, AnnounceReason> {
-    let mut covering = covering(advertisements, node).peekable();
-    if covering.peek().is_none() {
-        return Err(AnnounceReason::NoMatchingAdvertisement);
-    }
+    let score = l2_score(advertisements, &node.labels)?;
     node_verdict(me, node)?;
     endpoint_verdict(view, key, service, name)?;
-    let preferences = covering.flat_map(|a| &a.preferred_nodes);
-    Ok(preferences.filter(|(_, s)| s.matches(&node.labels)).map(|(weight, _)| u32::from(*weight)).sum())
-}
-
-fn covering<'a>(
-    advertisements: &'a [&'a L2Advertisement],
-    node: &'a Node,
-) -> impl Iterator<Item = &'a &'a L2Advertisement> {
-    advertisements.iter().filter(|a| LabelSelector::any_matches(&a.node_selectors, &node.labels))
+    Ok(score)
 }
 
 /// The union over the advertisements that cover the node; one that names none means all.
 fn interfaces(advertisements: &[&L2Advertisement], node: &Node) -> Interfaces {
     let mut union = Interfaces::Named(BTreeSet::new());
-    for advertisement in covering(advertisements, node) {
+    for advertisement in advertisements.iter().filter(|a| a.covers(&node.labels)) {
         union.join(if advertisement.interfaces.is_empty() {
             Interfaces::All
         } else {

@@ -15,7 +15,7 @@ use serde_json::json;
 
 use crate::{
     BFDProfile, BGPAdvertisement, BGPPeer, Community, ConfigurationState, IPAddressPool, L2Advertisement,
-    ServiceBGPStatus, ServiceL2Status,
+    OwnerPlan, ServiceBGPStatus, ServiceL2Status,
 };
 
 /// MetalLB's `deprecationWarning`, to the letter.
@@ -34,6 +34,7 @@ pub fn crds() -> Vec<CustomResourceDefinition> {
         ServiceL2Status::crd(),
         ServiceBGPStatus::crd(),
         ConfigurationState::crd(),
+        OwnerPlan::crd(),
     ];
     for crd in &mut all {
         crd.spec.names.short_names = None;

@@ -1,7 +1,7 @@
 //! Names on the objects that Clarion writes. They are MetalLB's, so that scripts and
 //! dashboards that select by them find the same objects (contract §1.7 to §1.9).
 
-/// API group of every kind in this crate.
+/// API group of MetalLB's kinds.
 pub const GROUP: &str = "metallb.io";
 
 /// On ServiceL2Status and ServiceBGPStatus: the node that announces.

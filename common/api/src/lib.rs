@@ -1,4 +1,4 @@
-//! The `metallb.io` kinds: types, schemas, admission rules and the names of labels
+//! The `metallb.io` kinds and the one of `clarion.dev`: types, schemas, admission rules and the names of labels
 //! and annotations.
 //!
 //! Names, versions and shapes are MetalLB's (`kubectl apply` of an existing
@@ -23,6 +23,7 @@ mod crd;
 mod l2;
 mod labels;
 mod peer;
+mod plan;
 mod pool;
 mod rules;
 mod shape;
@@ -36,6 +37,9 @@ pub use labels::{
     GROUP, LABEL_COMPONENT_TYPE, LABEL_NODE, LABEL_NODE_NAME, LABEL_SERVICE_NAME, LABEL_SERVICE_NAMESPACE,
 };
 pub use peer::{BGPPeer, BGPPeerSpec, SecretReference};
+pub use plan::{
+    LABEL_PLAN, OwnerPlan, OwnerPlanSpec, PLAN_ADDRESSES, PLAN_MEMBERS, PlannedAddress, PlannedMember, SHARD,
+};
 pub use pool::{IPAddressPool, IPAddressPoolSpec, IPAddressPoolStatus, ServiceAllocation};
 pub use status::{
     CONDITION_ADDRESSES_USABLE, CONDITION_VALID, ConfigurationResult, ConfigurationState,
