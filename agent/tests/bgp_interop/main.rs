@@ -46,7 +46,7 @@ fn peer(router: &str) -> DesiredPeer {
             graceful_restart: false,
             families: BTreeSet::from([Family::V4, Family::V6]),
         },
-        routes: BTreeMap::new(),
+        routes: Arc::default(),
     }
 }
 
