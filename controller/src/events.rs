@@ -1,11 +1,9 @@
 //! Tells events. Best effort and apart from everything else: a full queue drops and
-//! counts, nothing waits for an event.
+//! counts, nothing waits for an event, and who leads no longer says no more.
 //!
 //! The `source` is `metallb-controller`, because users select by it; the newer field
 //! `reportingComponent` says who it really was. An event's name is made of what it says,
 //! so that saying it again, after a restart too, counts up one event and makes no other.
-
-use std::time::Duration;
 
 use clarion_daemon::chain;
 use futures::StreamExt;
@@ -14,9 +12,10 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{Patch, PatchParams, PostParams};
 use kube::{Api, Client};
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
+use crate::fence::{Fence, Unwritten};
 use crate::metrics::Metrics;
 use crate::planner::StatusWrite;
 use crate::service::ServiceView;
@@ -27,7 +26,6 @@ use crate::words::Saying;
 const QUEUE: usize = 16_384;
 /// Events under way at once. Few: the API server is to spend itself on status.
 const AT_ONCE: usize = 4;
-const TIMEOUT: Duration = Duration::from_secs(5);
 /// The longest message that the API server takes.
 const LONGEST_MESSAGE: usize = 1024;
 
@@ -163,30 +161,35 @@ impl Teller {
 
 /// The two ends: where to hand in, and the task that writes. It ends when all tellers
 /// are gone.
-pub fn start(client: Client, instance: String, metrics: Metrics) -> (Teller, impl Future<Output = ()>) {
+pub fn start(
+    client: Client,
+    fence: Fence,
+    instance: String,
+    metrics: Metrics,
+) -> (Teller, impl Future<Output = ()>) {
     let (queue, told) = mpsc::channel(QUEUE);
     let teller = Teller { queue, metrics: metrics.clone() };
     let stream =
         futures::stream::unfold(told, |mut told| async move { told.recv().await.map(|one| (one, told)) });
     let task = async move {
+        let writer = Writer { client, fence, instance };
         stream
             .for_each_concurrent(AT_ONCE, |told| {
-                let (client, instance, metrics) = (client.clone(), instance.clone(), metrics.clone());
+                let (writer, metrics) = (&writer, &metrics);
                 async move {
                     metrics.client_updates.inc();
-                    match tokio::time::timeout(TIMEOUT, write(&client, &instance, &told)).await {
-                        Ok(Ok(())) => {}
-                        Ok(Err(error)) => {
+                    match writer.write(&told).await {
+                        Ok(()) => {}
+                        Err(Unwritten::NotLeading) => {
+                            metrics.events_dropped.inc();
+                        }
+                        Err(error) => {
                             metrics.client_update_errors.inc();
                             tracing::warn!(
                                 reason = told.reason,
                                 error = chain(&error),
                                 "cannot write an event"
                             );
-                        }
-                        Err(_) => {
-                            metrics.client_update_errors.inc();
-                            tracing::warn!(reason = told.reason, "event unanswered for {TIMEOUT:?}");
                         }
                     }
                 }
@@ -196,26 +199,39 @@ pub fn start(client: Client, instance: String, metrics: Metrics) -> (Teller, imp
     (teller, task)
 }
 
-async fn write(client: &Client, instance: &str, told: &Told) -> Result<(), kube::Error> {
-    let api: Api<Event> = Api::namespaced(client.clone(), &told.about.namespace);
-    let event = told.event(Timestamp::now(), instance);
-    match api.create(&PostParams::default(), &event).await {
-        Err(kube::Error::Api(status)) if status.is_already_exists() => {
-            let name = event.metadata.name.as_deref().unwrap_or_default();
-            // A patch answers with the whole event, so no right to read any is needed.
-            let last = json!({"lastTimestamp": event.last_timestamp});
-            let found = api.patch(name, &PatchParams::default(), &Patch::Merge(last)).await?;
-            let count = json!({"count": found.count.unwrap_or(1).saturating_add(1)});
-            api.patch(name, &PatchParams::default(), &Patch::Merge(count)).await.map(drop)
+struct Writer {
+    client: Client,
+    fence: Fence,
+    instance: String,
+}
+
+impl Writer {
+    /// One request, unless the same has been said before.
+    async fn write(&self, told: &Told) -> Result<(), Unwritten> {
+        let api: Api<Event> = Api::namespaced(self.client.clone(), &told.about.namespace);
+        let event = told.event(Timestamp::now(), &self.instance);
+        match self.fence.write(api.create(&PostParams::default(), &event)).await {
+            Err(Unwritten::Api(kube::Error::Api(status))) if status.is_already_exists() => {
+                let name = event.metadata.name.as_deref().unwrap_or_default();
+                // A patch answers with the whole event, so no right to read any is needed.
+                let last = json!({"lastTimestamp": event.last_timestamp});
+                let found = self.patch(&api, name, last).await?;
+                let count = json!({"count": found.count.unwrap_or(1).saturating_add(1)});
+                self.patch(&api, name, count).await.map(drop)
+            }
+            // The namespace is going, and the object with it. Any other refusal is a right that is missing.
+            Err(Unwritten::Api(kube::Error::Api(status)))
+                if status.is_not_found() || status.message.contains("being terminated") =>
+            {
+                tracing::debug!(reason = told.reason, "event not wanted: {}", status.message);
+                Ok(())
+            }
+            other => other.map(drop),
         }
-        // The namespace is going, and the object with it. Any other refusal is a right that is missing.
-        Err(kube::Error::Api(status))
-            if status.is_not_found() || status.message.contains("being terminated") =>
-        {
-            tracing::debug!(reason = told.reason, "event not wanted: {}", status.message);
-            Ok(())
-        }
-        other => other.map(drop),
+    }
+
+    async fn patch(&self, api: &Api<Event>, name: &str, fields: Value) -> Result<Event, Unwritten> {
+        self.fence.write(api.patch(name, &PatchParams::default(), &Patch::Merge(fields))).await
     }
 }
 

@@ -33,6 +33,9 @@ pub enum Change {
     Community(Edit<String, Arc<Community>>),
     /// The ConfigMap of the first releases.
     ConfigMap(Edit<String, Arc<Source>>),
+    /// All Services, as they were after this term of leadership began or later: everything
+    /// that former leaders wrote into them is seen.
+    Listed(u64, BTreeMap<ServiceKey, Arc<ServiceView>>),
 }
 
 /// What a change concerns.
@@ -125,11 +128,10 @@ impl Index {
             let (changed, gone) = store.edit(edit);
             (first && store.synced) || !changed.is_empty() || !gone.is_empty()
         }
+        let services = |(services, gone)| Touched { services, gone, ..Touched::default() };
         let config = match change {
-            Change::Service(edit) => {
-                let (services, gone) = self.services.edit(edit);
-                return Touched { services, gone, ..Touched::default() };
-            }
+            Change::Service(edit) => return services(self.services.edit(edit)),
+            Change::Listed(_, all) => return services(self.services.edit(Edit::Reset(all))),
             Change::Namespace(edit) => {
                 return Touched { namespaces: any(&mut self.namespaces, edit), ..Touched::default() };
             }

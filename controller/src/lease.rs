@@ -20,14 +20,16 @@ use tokio_util::sync::CancellationToken;
 
 /// Name of the Lease.
 pub const NAME: &str = "clarion-controller";
-/// For how long a holder that is not heard of keeps others out.
-const DURATION: Duration = Duration::from_secs(5);
+/// For how long a holder that is not heard of keeps others out. The API takes whole
+/// seconds; with four, another leads within 3 to 4.5 s after a crash.
+const DURATION: Duration = Duration::from_secs(4);
 /// How often the holder renews.
-const RENEW: Duration = Duration::from_secs(2);
-/// A holder that could not renew for so long leads no longer.
-const GIVE_UP: Duration = Duration::from_secs(4);
+const RENEW: Duration = Duration::from_secs(1);
+/// A holder that could not renew for so long leads no longer. What it has sent by then has
+/// the rest of [`DURATION`] to arrive or to be lost.
+const GIVE_UP: Duration = Duration::from_secs(3);
 /// Pause after a failed attempt.
-const RETRY: Duration = Duration::from_millis(500);
+const RETRY: Duration = Duration::from_millis(250);
 
 /// Until when this process leads; `None`: it does not.
 pub type Leading = Option<Instant>;

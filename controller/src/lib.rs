@@ -12,6 +12,7 @@
 
 pub mod args;
 pub mod events;
+pub mod fence;
 pub mod http;
 pub mod index;
 pub mod lease;

@@ -2,7 +2,7 @@
 //! the other, paced, while this process leads.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use clarion_daemon::chain;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -13,10 +13,10 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 
 use crate::events::{About, Teller, Told};
-use crate::lease::Leading;
+use crate::fence::{Fence, Unwritten};
 use crate::metrics::Metrics;
 use crate::report::{self, ConfigMapReport, ObjectReport, Report, Status};
-use crate::writer::{FIELD_MANAGER, TIMEOUT};
+use crate::writer::FIELD_MANAGER;
 
 /// Pause between two rounds: counters change with every Service, nobody reads them so often.
 const PACE: Duration = Duration::from_secs(1);
@@ -28,12 +28,12 @@ pub async fn run(
     client: Client,
     namespace: String,
     mut reports: watch::Receiver<Option<Report>>,
-    leading: watch::Receiver<Leading>,
+    fence: Fence,
     teller: Teller,
     metrics: Metrics,
 ) {
     let mut publisher =
-        Publisher { client, namespace, leading, teller, metrics, written: BTreeMap::new(), state: None };
+        Publisher { client, namespace, fence, teller, metrics, written: BTreeMap::new(), state: None };
     loop {
         let report = reports.borrow_and_update().clone();
         let failed = match report {
@@ -62,7 +62,7 @@ fn now() -> Time {
 struct Publisher {
     client: Client,
     namespace: String,
-    leading: watch::Receiver<Leading>,
+    fence: Fence,
     teller: Teller,
     metrics: Metrics,
     /// What was written last and what was shown then: as long as the watch has not
@@ -201,15 +201,11 @@ impl Publisher {
 
     /// One request. An object that is gone meanwhile needs no status.
     async fn send(&self, request: impl Future<Output = kube::Result<DynamicObject>>) -> Result<(), String> {
-        if !self.leading.borrow().is_some_and(|until| Instant::now() < until) {
-            return Err("the lease is lost".to_owned());
-        }
         self.metrics.client_updates.inc();
-        let result = match tokio::time::timeout(TIMEOUT, request).await {
-            Ok(Ok(_)) => Ok(()),
-            Ok(Err(kube::Error::Api(status))) if status.is_not_found() => Ok(()),
-            Ok(Err(error)) => Err(chain(&error)),
-            Err(_) => Err(format!("no answer for {TIMEOUT:?}")),
+        let result = match self.fence.write(request).await {
+            Ok(_) => Ok(()),
+            Err(Unwritten::Api(kube::Error::Api(status))) if status.is_not_found() => Ok(()),
+            Err(error) => Err(chain(&error)),
         };
         if result.is_err() {
             self.metrics.client_update_errors.inc();

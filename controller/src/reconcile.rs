@@ -2,7 +2,9 @@
 //!
 //! Nothing waits between a change and its write: the loop plans as soon as the change
 //! is there and starts the write as a task of its own, so that a slow one blocks nobody.
-//! Without the lease there is no planner, hence no plan and no write.
+//! Without the lease there is no planner, hence no plan and no write; with it there is
+//! one as soon as the Services have been listed anew, so that nothing is decided by what
+//! was before the former leader's last writes.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -14,6 +16,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::events::Teller;
+use crate::fence::Fence;
 use crate::http::Unready;
 use crate::index::Change;
 use crate::lease::Leading;
@@ -41,6 +44,10 @@ pub struct Wires {
     pub changes: mpsc::Receiver<Change>,
     /// From the lease.
     pub leading: watch::Receiver<Leading>,
+    /// Asked before each write.
+    pub fence: Fence,
+    /// To the watch of Services: counts up when a term of leadership begins.
+    pub terms: watch::Sender<u64>,
     /// To the events.
     pub teller: Teller,
     /// To the publisher; `None` while this process does not lead.
@@ -60,15 +67,16 @@ struct Outcome {
     result: Written,
 }
 
-/// Runs until stopped. Writes under way are then given up: whoever leads next sees
-/// what arrived.
+/// Runs until stopped. Writes under way are then waited for, since one that arrives after
+/// the lease has been given back could meet another leader's plan.
 pub async fn run(mut state: State, mut wires: Wires) {
     let mut writes: JoinSet<Outcome> = JoinSet::new();
     let mut burst = Vec::with_capacity(BURST);
     let mut next_report = Instant::now();
+    // The term of leadership that has begun, be the Services listed or not.
+    let mut term = None;
     loop {
-        let leads = wires.leads();
-        wires.dispatch(&mut state, &mut writes, leads);
+        wires.dispatch(&mut state, &mut writes);
         if Instant::now() >= next_report && state.take_changed() {
             wires.report(&state);
             next_report = Instant::now() + REPORTS;
@@ -76,25 +84,34 @@ pub async fn run(mut state: State, mut wires: Wires) {
         let report_at = state.has_changed().then_some(next_report);
         let wake = state.deadline().into_iter().chain(report_at).min();
         tokio::select! {
-            () = wires.stop.cancelled() => return,
+            () = wires.stop.cancelled() => break,
             changed = wires.leading.changed() => {
                 if changed.is_err() {
-                    return;
+                    break;
                 }
-                let now_leads = wires.leading.borrow().is_some();
-                if now_leads != state.leads() {
-                    writes.abort_all();
-                    writes = JoinSet::new();
-                    state.lead(now_leads);
-                    wires.report(&state);
+                let leads = wires.leading.borrow().is_some();
+                match term {
+                    None if leads => term = Some(wires.begin_term()),
+                    Some(_) if !leads => {
+                        term = None;
+                        // Dropping it ends them.
+                        writes = JoinSet::new();
+                        state.lead(false);
+                        wires.report(&state);
+                    }
+                    _ => {}
                 }
             }
             taken = wires.changes.recv_many(&mut burst, BURST) => {
                 if taken == 0 {
-                    return;
+                    break;
                 }
                 for change in burst.drain(..) {
+                    let listed = if let Change::Listed(of, _) = &change { Some(*of) } else { None };
                     state.handle(change);
+                    if listed.is_some() && listed == term && !state.leads() {
+                        state.lead(true);
+                    }
                 }
             }
             Some(done) = writes.join_next() => match done {
@@ -104,17 +121,27 @@ pub async fn run(mut state: State, mut wires: Wires) {
             () = sleep_until(wake) => {}
         }
     }
+    while let Some(done) = writes.join_next().await {
+        if let Ok(outcome) = done {
+            wires.finish(&mut state, &outcome);
+        }
+    }
 }
 
 impl Wires {
-    /// Whether the lease holds at this very moment.
-    fn leads(&self) -> bool {
-        self.leading.borrow().is_some_and(|until| Instant::now() < until)
+    /// Has the Services listed anew; the number of the term.
+    fn begin_term(&self) -> u64 {
+        let mut term = 0;
+        self.terms.send_modify(|last| {
+            *last += 1;
+            term = *last;
+        });
+        term
     }
 
     /// Starts what is to be done, as far as there is room.
-    fn dispatch(&self, state: &mut State, writes: &mut JoinSet<Outcome>, leads: bool) {
-        while leads && writes.len() < WRITES {
+    fn dispatch(&self, state: &mut State, writes: &mut JoinSet<Outcome>) {
+        while writes.len() < WRITES && self.fence.holds() {
             let Some(planned) = state.next(Instant::now()) else { return };
             let (key, plan) = planned;
             let service = state.index().services.objects.get(&key).cloned();
@@ -122,10 +149,10 @@ impl Wires {
                 self.teller.tell_all(service.as_deref(), &plan.sayings, None);
                 continue;
             };
-            let (client, class) = (self.client.clone(), self.class.clone());
+            let (client, fence, class) = (self.client.clone(), self.fence.clone(), self.class.clone());
             self.metrics.client_updates.inc();
             writes.spawn(async move {
-                let result = writer::write(&client, class.as_deref(), &write).await;
+                let result = writer::write(&client, &fence, class.as_deref(), &write).await;
                 Outcome { service, plan, key, result }
             });
         }

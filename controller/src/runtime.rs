@@ -5,7 +5,8 @@
 //! | watches (one a kind) | for ever | a bug: the process ends |
 //! | lease | until the clean stop, after everything that writes | a bug |
 //! | reconcile | until stopped | a bug |
-//! | events, publisher, secret | for ever, best effort | – (cancelled with the rest) |
+//! | events | until nobody can tell anything any more, best effort | – |
+//! | publisher, secret | for ever, best effort | – (cancelled with the rest) |
 //! | /metrics, /healthz | for ever | its port is taken: the process ends |
 
 use std::time::Duration;
@@ -19,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::args::Args;
+use crate::fence::Fence;
 use crate::metrics::Metrics;
 use crate::reconcile::{self, Wires};
 use crate::state::State;
@@ -26,6 +28,8 @@ use crate::{events, http, lease, publish, secret, watches};
 
 /// Longest wait for the lease to be given back.
 const LONGEST_STOP: Duration = Duration::from_secs(3);
+/// For so long the events of the last writes delay it.
+const LAST_WORDS: Duration = Duration::from_millis(50);
 
 /// Runs the controller until SIGTERM or SIGINT.
 ///
@@ -47,11 +51,13 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     let (leading_tx, leading) = watch::channel(None);
     let (reports, report_rx) = watch::channel(None);
     let (unready, unready_rx) = watch::channel(vec!["starting".to_owned()]);
-    let (teller, tell) = events::start(client.clone(), me.clone(), metrics.clone());
+    let (terms, term_rx) = watch::channel(0);
+    let fence = Fence::new(leading.clone());
+    let (teller, tell) = events::start(client.clone(), fence.clone(), me.clone(), metrics.clone());
 
     let tracker = TaskTracker::new();
     let all = Watches::default();
-    let watching = watches::start(&client, &namespace, args.lb_class(), &all, &change_tx, &tracker);
+    let watching = watches::start(&client, &namespace, args.lb_class(), &all, &change_tx, term_rx, &tracker);
     let mut watching: futures::stream::FuturesUnordered<_> = watching.into_iter().collect();
     let mut election =
         tracker.spawn(lease::run(client.clone(), namespace.clone(), me, leading_tx, lease_stop.clone()));
@@ -60,6 +66,8 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         class: args.lb_class().map(str::to_owned),
         changes,
         leading: leading.clone(),
+        fence: fence.clone(),
+        terms,
         teller: teller.clone(),
         reports,
         unready,
@@ -68,11 +76,12 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     };
     let mut reconciling = tracker.spawn(reconcile::run(State::new(&namespace), wires));
     let publishing =
-        publish::run(client.clone(), namespace.clone(), report_rx, leading.clone(), teller, metrics.clone());
+        publish::run(client.clone(), namespace.clone(), report_rx, fence, teller, metrics.clone());
     let side = tracker.spawn(stop.clone().run_until_cancelled_owned(async move {
         let making = make_secret(client, namespace, args.ml_secret_name, args.deployment, leading);
-        tokio::join!(tell, publishing, making);
+        tokio::join!(publishing, making);
     }));
+    let mut telling = tracker.spawn(tell);
     let serving =
         async { tokio::try_join!(http::metrics(port, metrics), http::health(health_port, unready_rx, all)) };
 
@@ -90,6 +99,11 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
             drop(reconciling.await);
         }
         drop(side.await);
+        // It ends by itself once nobody has anything to tell any longer.
+        if tokio::time::timeout(LAST_WORDS, &mut telling).await.is_err() {
+            telling.abort();
+            drop(telling.await);
+        }
     };
     if tokio::time::timeout(LONGEST_STOP, writers).await.is_err() {
         bail!("writers did not stop within {LONGEST_STOP:?}; the Lease is left to expire");

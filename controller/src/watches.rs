@@ -7,12 +7,12 @@ use std::sync::Arc;
 use clarion_config::legacy::{self, Source};
 use clarion_core::ServiceKey;
 use clarion_daemon::Object;
-use clarion_daemon::watch::Watches;
+use clarion_daemon::watch::{Edit, Watches};
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Service};
 use kube::api::ApiResource;
 use kube::{Client, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio_util::task::TaskTracker;
 
@@ -24,25 +24,21 @@ use crate::service::ServiceView;
 pub const QUEUE: usize = 1024;
 
 /// Starts all watches on the tracker. They end when the receiver of `changes` is gone.
+///
+/// Each time `terms` counts up, Services are listed anew from the API server's present
+/// state; [`Change::Listed`] says of which term a list is.
 pub fn start(
     client: &Client,
     namespace: &str,
     class: Option<&str>,
     watches: &Watches,
     changes: &mpsc::Sender<Change>,
+    terms: watch::Receiver<u64>,
     tracker: &TaskTracker,
 ) -> Vec<JoinHandle<()>> {
-    let class = class.map(str::to_owned);
     let everywhere = |resource: ApiResource| watches.of(client, &resource, None);
-    let services = everywhere(ApiResource::erase::<Service>(&())).follow(
-        move |object| {
-            let key = ServiceKey::new(object.namespace().unwrap_or_default(), object.name_any());
-            let service = Service { metadata: object.metadata.clone(), ..object.facts() };
-            (key, ServiceView::read(&service, class.as_deref()).map(Arc::new))
-        },
-        Change::Service,
-        changes.clone(),
-    );
+    let class = class.map(str::to_owned);
+    let services = services(client.clone(), watches.clone(), class, changes.clone(), terms);
     // Of a namespace nothing but its labels matters.
     let namespaces = everywhere(ApiResource::erase::<Namespace>(&())).follow(
         |object| (object.name_any(), Some(Arc::new(object.metadata.labels.unwrap_or_default()))),
@@ -81,6 +77,35 @@ pub fn start(
         objects!(BFDProfile, Change::Bfd),
         objects!(Community, Change::Community),
     ]
+}
+
+/// Watches Services, and begins again with a list when another term of leadership begins.
+/// A stream may lag behind what the former leader wrote last; whoever decided by that
+/// would give away what is taken.
+async fn services(
+    client: Client,
+    watches: Watches,
+    class: Option<String>,
+    changes: mpsc::Sender<Change>,
+    mut terms: watch::Receiver<u64>,
+) {
+    let read = |object: Object| {
+        let key = ServiceKey::new(object.namespace().unwrap_or_default(), object.name_any());
+        let service = Service { metadata: object.metadata.clone(), ..object.facts() };
+        (key, ServiceView::read(&service, class.as_deref()).map(Arc::new))
+    };
+    loop {
+        let term = *terms.borrow_and_update();
+        let change = |edit| match edit {
+            Edit::Reset(all) => Change::Listed(term, all),
+            edit => Change::Service(edit),
+        };
+        let watch = watches.of(&client, &ApiResource::erase::<Service>(&()), None);
+        tokio::select! {
+            () = watch.follow(read, change, changes.clone()) => return,
+            Ok(()) = terms.changed() => {}
+        }
+    }
 }
 
 /// A configuration object, by its name.

@@ -6,7 +6,6 @@
 //! and the plan is made anew.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use clarion_api::annotations::ServiceAnnotation;
 use clarion_daemon::chain;
@@ -15,13 +14,10 @@ use kube::api::{Patch, PatchParams};
 use kube::{Api, Client};
 use serde_json::{Map, Value, json};
 
+use crate::fence::{Fence, Unwritten};
 use crate::planner::StatusWrite;
 use crate::service::ServiceView;
 use crate::state::Written;
-
-/// Longest wait for an answer. Not longer than a lease: who cannot write in that
-/// time had better not lead.
-pub const TIMEOUT: Duration = Duration::from_secs(4);
 
 /// The name under which our fields are managed.
 pub const FIELD_MANAGER: &str = "clarion-controller";
@@ -44,20 +40,19 @@ pub fn payload(write: &StatusWrite) -> Value {
     })
 }
 
-/// Writes it. Failures are logged here and come back as what to do next.
-pub async fn write(client: &Client, class: Option<&str>, write: &StatusWrite) -> Written {
+/// Writes it, if this process leads. Failures are logged here and come back as what to
+/// do next.
+pub async fn write(client: &Client, fence: &Fence, class: Option<&str>, write: &StatusWrite) -> Written {
     let api: Api<Service> = Api::namespaced(client.clone(), &write.key.namespace);
     let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
     let body = Patch::Merge(payload(write));
-    match tokio::time::timeout(TIMEOUT, api.patch_status(&write.key.name, &params, &body)).await {
-        Ok(Ok(service)) => Written::Done(ServiceView::read(&service, class).map(Arc::new)),
-        Ok(Err(kube::Error::Api(status))) if status.is_conflict() || status.is_not_found() => Written::Stale,
-        Ok(Err(error)) => {
-            tracing::warn!(service = %write.key, error = chain(&error), "cannot write status, will retry");
-            Written::Failed
+    match fence.write(api.patch_status(&write.key.name, &params, &body)).await {
+        Ok(service) => Written::Done(ServiceView::read(&service, class).map(Arc::new)),
+        Err(Unwritten::Api(kube::Error::Api(status))) if status.is_conflict() || status.is_not_found() => {
+            Written::Stale
         }
-        Err(_) => {
-            tracing::warn!(service = %write.key, "status write unanswered for {TIMEOUT:?}, will retry");
+        Err(error) => {
+            tracing::warn!(service = %write.key, error = chain(&error), "cannot write status, will retry");
             Written::Failed
         }
     }
