@@ -72,6 +72,8 @@ pub(crate) struct Index {
     services: bool,
     nodes: bool,
     slices: Table<(String, String), (ServiceKey, Endpoints)>,
+    /// Which slices a Service has, so that a change looks at its own only.
+    slices_of: BTreeMap<ServiceKey, BTreeSet<(String, String)>>,
     leases: Table<NodeName, String>,
     pools: Table<String, Arc<IPAddressPool>>,
     l2: Table<String, Arc<L2Advertisement>>,
@@ -228,14 +230,18 @@ impl Index {
                 self.slices.rows.values().chain(rows.values()).map(|(s, _)| s.clone()).collect()
             }
         };
+        self.find_slices(&change);
         if !self.slices.apply(change) {
             return false;
         }
         let mut union: BTreeMap<&ServiceKey, Endpoints> = BTreeMap::new();
-        for (service, endpoints) in self.slices.rows.values().filter(|(s, _)| services.contains(s)) {
-            let all = union.entry(service).or_default();
-            all.nodes.extend(endpoints.nodes.iter().cloned());
-            all.elsewhere |= endpoints.elsewhere;
+        for service in &services {
+            for id in self.slices_of.get(service).into_iter().flatten() {
+                let Some((_, endpoints)) = self.slices.rows.get(id) else { continue };
+                let all = union.entry(service).or_default();
+                all.nodes.extend(endpoints.nodes.iter().cloned());
+                all.elsewhere |= endpoints.elsewhere;
+            }
         }
         let mut changed = false;
         for service in &services {
@@ -247,6 +253,33 @@ impl Index {
             }
         }
         changed
+    }
+
+    /// Keeps [`Self::slices_of`] in step with a change that is about to be applied.
+    fn find_slices(&mut self, change: &Edit<(String, String), (ServiceKey, Endpoints)>) {
+        match change {
+            Edit::Apply(id, (service, _)) => {
+                self.lose_slice(id);
+                self.slices_of.entry(service.clone()).or_default().insert(id.clone());
+            }
+            Edit::Delete(id) => self.lose_slice(id),
+            Edit::Reset(rows) => {
+                self.slices_of.clear();
+                for (id, (service, _)) in rows {
+                    self.slices_of.entry(service.clone()).or_default().insert(id.clone());
+                }
+            }
+        }
+    }
+
+    fn lose_slice(&mut self, id: &(String, String)) {
+        let Some((service, _)) = self.slices.rows.get(id) else { return };
+        if let Some(slices) = self.slices_of.get_mut(service) {
+            slices.remove(id);
+            if slices.is_empty() {
+                self.slices_of.remove(service);
+            }
+        }
     }
 
     fn apply_lease(&mut self, change: Edit<NodeName, String>, liveness: &mut Vec<Input>) {

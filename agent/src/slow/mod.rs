@@ -2,8 +2,11 @@
 //! wait; the fast half never waits for it. Losing the API server freezes the last
 //! good value.
 //!
-//! There is no timer between an event and its effect. Events that are already
-//! there are taken in together, and the value is computed once for them.
+//! There is no timer between an event and its effect, as long as effects are cheap:
+//! after each computation the next one waits in proportion to what that one cost
+//! ([`REST`]). A single event is acted on at once; in a storm at ten thousand Services,
+//! where all of it is computed from scratch in tens of milliseconds, events are taken in
+//! together instead of keeping a core busy.
 
 mod index;
 pub(crate) mod lease;
@@ -15,6 +18,7 @@ mod watches;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use clarion_config::Problem;
@@ -36,6 +40,10 @@ use crate::view::View;
 
 /// Events that may wait for the index; a watch that is faster waits itself.
 const EVENTS: usize = 512;
+/// After a computation, the next one comes not before this multiple of its duration.
+const REST: u32 = 20;
+/// But not later than this.
+const LONGEST_REST: Duration = Duration::from_secs(1);
 
 /// What the slow half says of itself, for `/readyz`, metrics and status objects.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -97,10 +105,16 @@ pub(crate) async fn run(
         own: own_tx,
         secrets: BTreeMap::new(),
         without_bfd: BTreeSet::new(),
+        unpublished: false,
+        rested: Instant::now(),
     };
     loop {
         let first = tokio::select! {
-            event = incoming.recv() => event,
+            event = incoming.recv() => match event {
+                Some(event) => Some(event),
+                None => return anyhow::anyhow!("all watches ended"),
+            },
+            () = tokio::time::sleep_until(half.rested.into()), if half.unpublished => None,
             ended = tasks.join_next() => {
                 return match ended {
                     // A Secret that nobody names any more.
@@ -111,9 +125,8 @@ pub(crate) async fn run(
                 };
             }
         };
-        let Some(first) = first else { return anyhow::anyhow!("all watches ended") };
-        let more = std::iter::from_fn(|| incoming.try_recv().ok());
-        if let Err(error) = half.take_in(std::iter::once(first).chain(more)).await {
+        let more = std::iter::from_fn(|| incoming.try_recv().ok()).take(EVENTS);
+        if let Err(error) = half.take_in(first.into_iter().chain(more)).await {
             return error;
         }
         half.follow_secrets(&mut Starter {
@@ -134,6 +147,10 @@ struct Half {
     secrets: BTreeMap<String, AbortHandle>,
     /// Peers of which was said that they have no BFD, with their profiles.
     without_bfd: BTreeSet<(String, String)>,
+    /// Whether the view has changed since it was last published.
+    unpublished: bool,
+    /// When the next computation may be.
+    rested: Instant,
 }
 
 /// This node's peers that ask for BFD, which this release does not speak.
@@ -150,9 +167,13 @@ impl Half {
             changed |= self.index.apply(event, &mut liveness);
         }
         let missing = self.index.missing();
+        self.unpublished |= changed || (was_missing && missing.is_empty());
         // First what others wait for, then the paperwork.
-        if missing.is_empty() && (changed || was_missing) {
+        let begun = Instant::now();
+        if missing.is_empty() && self.unpublished && self.rested <= begun {
             self.publish();
+            self.unpublished = false;
+            self.rested = begun + (begun.elapsed() * REST).min(LONGEST_REST);
         }
         for input in liveness {
             self.outputs.liveness.send(input).await.context("the fast half is gone")?;

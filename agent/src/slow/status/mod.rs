@@ -1,7 +1,7 @@
 //! The paperwork: ServiceL2Status, ServiceBGPStatus, ConfigurationState and
-//! events (contract §1.7 to §1.9, §3.1). Written one after the other and paced, so
-//! that a node that gains thousands of addresses does not burden the API server,
-//! and never in the way of the fast half.
+//! events (contract §1.7 to §1.9, §3.1). Written only where something differs, a few
+//! at once, so that a node that gains thousands of addresses keeps the API server busy
+//! and no more, and never in the way of the fast half.
 //!
 //! `nodeAssigned` is tied to the creation of the status object: once per change and
 //! protocol, and not again when an agent restarts.
@@ -17,23 +17,25 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use clarion_core::ServiceKey;
+use futures::{StreamExt as _, stream};
 use kube::Client;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
-use self::plan::{Kind, Objects, Unsaid, Wanted, assignment, due, wanted, writes};
-use self::write::Writer;
+use self::plan::{Elsewhere, Kind, Objects, Unsaid, Wanted, assignment, due, wanted, writes};
+use self::write::{Made, Writer};
 use super::SlowStatus;
 use crate::args::Args;
 use crate::desired::Desired;
 use crate::fast::{FastStatus, VipState};
 
-/// Pause between two writes: at most fifty a second.
-const PACE: Duration = Duration::from_millis(20);
+/// Requests of a node under way at once. Every node writes at the same time, so few
+/// keep an API server busy; it shares itself out among them.
+const AT_ONCE: usize = 4;
 /// Pause after a write that failed.
 const RETRY: Duration = Duration::from_secs(2);
 /// Writes between two looks at what is wanted.
-const BATCH: usize = 32;
+const BATCH: usize = 64;
 
 /// Writes to the API server: `k8s_client_updates_total` and `…_update_errors_total`.
 #[derive(Debug, Default)]
@@ -99,6 +101,8 @@ struct State {
     listed: BTreeSet<Kind>,
     /// Assignments that no event has told of yet.
     unsaid: Unsaid,
+    /// Services of which other nodes may have spoken.
+    elsewhere: Elsewhere,
     /// Services whose address has no interface here, as told by an event.
     failed: BTreeSet<(ServiceKey, IpAddr)>,
     /// The ConfigurationState that was written last.
@@ -117,7 +121,15 @@ impl State {
                 self.objects.extend(objects.into_iter().map(|(name, object)| ((kind, name), object)));
                 self.listed.insert(kind);
             }
-            objects::Seen::Is(kind, name, object) => drop(self.objects.insert((kind, name), object)),
+            objects::Seen::Is(kind, name, object) => {
+                let known = self.objects.get(&(kind, name.clone()));
+                // The making of an object that we have filled meanwhile, told late: filling
+                // it again would be a write for nothing.
+                let late = object.names.is_none() && known.is_some_and(|known| known.names.is_some());
+                if !late {
+                    self.objects.insert((kind, name), object);
+                }
+            }
             objects::Seen::Gone(kind, name) => drop(self.objects.remove(&(kind, name))),
         }
     }
@@ -131,32 +143,38 @@ impl State {
         slow: &SlowStatus,
     ) -> Duration {
         let mut wait = Duration::MAX;
+        self.elsewhere.note(desired, &fast.vips);
         let wanted = wanted(desired, &fast.vips);
-        let todo = writes(&self.objects, &wanted);
+        let mut todo = writes(&self.objects, &wanted);
         if todo.len() > BATCH {
+            todo.truncate(BATCH);
             wait = Duration::ZERO;
         }
-        for write in todo.into_iter().take(BATCH) {
-            // Kept over a failure: the watch may show the object complete before the
-            // write is tried again.
-            self.unsaid.extend(assignment(&write, &self.objects));
-            match writer.apply(&write, &mut self.objects).await {
-                Ok(()) => {
-                    self.tell(writer, desired, &wanted).await;
-                    tokio::time::sleep(PACE).await;
-                }
-                Err(error) => {
-                    tracing::warn!(
-                        error = format!("{error:#}"),
-                        ?write,
-                        "a status object was not written, trying again"
-                    );
-                    return RETRY;
-                }
+        // Kept over a failure: the watch may show the object complete before the
+        // write is tried again.
+        self.unsaid.extend(todo.iter().filter_map(|write| assignment(write, &self.objects)));
+        if !todo.is_empty() {
+            writer.find_owner().await;
+        }
+        let shared: &Writer = writer;
+        let results = stream::iter(todo).map(|write| async move {
+            let result = shared.apply(&write).await;
+            (write, result)
+        });
+        let results: Vec<_> = results.buffer_unordered(AT_ONCE).collect().await;
+        for (write, (made, result)) in results {
+            self.made(made);
+            if let Err(error) = result {
+                tracing::warn!(
+                    error = format!("{error:#}"),
+                    ?write,
+                    "a status object was not written, trying again"
+                );
+                wait = RETRY;
             }
         }
         if !self.tell(writer, desired, &wanted).await {
-            wait = wait.min(RETRY);
+            wait = RETRY;
         }
         self.report_failures(writer, desired, fast).await;
         let mut problems: Vec<_> = slow.problems.iter().map(ToString::to_string).collect();
@@ -169,20 +187,38 @@ impl State {
                         error = format!("{error:#}"),
                         "ConfigurationState was not written, trying again"
                     );
-                    wait = wait.min(RETRY);
+                    wait = RETRY;
                 }
             }
         }
         wait
     }
 
+    fn made(&mut self, made: Option<Made>) {
+        match made {
+            Some((id, Some(object))) => drop(self.objects.insert(id, object)),
+            Some((id, None)) => drop(self.objects.remove(&id)),
+            None => {}
+        }
+    }
+
     /// Tells of the assignments whose objects are complete; whether nothing failed.
     async fn tell(&mut self, writer: &Writer, desired: &Desired, wanted: &Wanted) -> bool {
-        let mut good = true;
-        for (kind, service) in due(&mut self.unsaid, &self.objects, wanted) {
+        let due = due(&mut self.unsaid, &self.objects, wanted);
+        let elsewhere = &self.elsewhere;
+        let told = stream::iter(due).map(|(kind, service)| async move {
             let uid = desired.services.get(&service).map(|v| v.uid.clone()).unwrap_or_default();
-            match writer.assigned(kind, &service, &uid).await {
+            let result = writer.assigned(kind, &service, &uid, elsewhere.may_have(&service)).await;
+            (kind, service, result)
+        });
+        let told: Vec<_> = told.buffer_unordered(AT_ONCE).collect().await;
+        let mut good = true;
+        for (kind, service, result) in told {
+            match result {
                 Ok(()) => {
+                    if kind == Kind::L2 {
+                        self.elsewhere.cleared(&service);
+                    }
                     self.unsaid.remove(&(kind, service));
                 }
                 Err(error) => {

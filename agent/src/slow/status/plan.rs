@@ -85,6 +85,42 @@ pub(super) fn due(unsaid: &mut Unsaid, objects: &Objects, wanted: &Wanted) -> Un
         .collect()
 }
 
+/// The Services whose layer 2 address another node may have spoken of before: those that
+/// were there when this agent began, and those seen elsewhere since. One that was made
+/// later and came here first has no former owner.
+#[derive(Debug, Default)]
+pub(super) struct Elsewhere {
+    began: bool,
+    services: BTreeSet<ServiceKey>,
+}
+
+impl Elsewhere {
+    /// Takes note of who is where now.
+    pub(super) fn note(&mut self, desired: &Desired, vips: &BTreeMap<IpAddr, VipStatus>) {
+        let first = !std::mem::replace(&mut self.began, true);
+        self.services.retain(|service| desired.services.contains_key(service));
+        for (address, vip) in &desired.l2 {
+            if first || vips.get(address).is_some_and(|vip| vip.state == VipState::OwnedElsewhere) {
+                for service in &vip.services {
+                    if !self.services.contains(service) {
+                        self.services.insert(service.clone());
+                    }
+                }
+            }
+        }
+    }
+
+    /// Whether what others said of a Service has to be looked for.
+    pub(super) fn may_have(&self, service: &ServiceKey) -> bool {
+        self.services.contains(service)
+    }
+
+    /// What others said has been removed.
+    pub(super) fn cleared(&mut self, service: &ServiceKey) {
+        self.services.remove(service);
+    }
+}
+
 /// What an event says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Saying {
@@ -227,6 +263,57 @@ mod tests {
         assert!(update.iter().all(|w| assignment(w, &objects).is_none()));
         assert_eq!(due(&mut unsaid, &objects, &changed), Unsaid::new());
         assert!(unsaid.is_empty(), "what is over is not told");
+    }
+
+    /// One address for each Service, owned as said.
+    fn owned(services: &[(&str, VipState)]) -> (Desired, BTreeMap<IpAddr, VipStatus>) {
+        let (mut desired, mut vips) = (Desired::default(), BTreeMap::new());
+        for (n, (service, state)) in services.iter().enumerate() {
+            let address = IpAddr::from([192, 0, 2, u8::try_from(n).unwrap()]);
+            let key: ServiceKey = service.parse().unwrap();
+            let verdict = crate::desired::Verdict {
+                uid: String::new(),
+                addresses: vec![address],
+                l2: AnnounceReason::NotOwner,
+                bgp: AnnounceReason::NotOwner,
+                peers: BTreeSet::new(),
+            };
+            desired.services.insert(key.clone(), verdict);
+            let interfaces = crate::desired::Interfaces::All;
+            desired
+                .l2
+                .insert(address, crate::desired::Vip { order: vec![], interfaces, services: [key].into() });
+            let status = VipStatus {
+                state: *state,
+                owner: None,
+                reason: clarion_l2::ownership::OwnerReason::NobodyAlive,
+                interfaces: BTreeSet::new(),
+                by_name: false,
+                held_by: None,
+            };
+            vips.insert(address, status);
+        }
+        (desired, vips)
+    }
+
+    #[test]
+    fn only_of_what_was_elsewhere_or_before_this_agent_others_may_have_spoken() {
+        use VipState::{Announced, OwnedElsewhere};
+        let mut elsewhere = Elsewhere::default();
+        let note = |elsewhere: &mut Elsewhere, services: &[(&str, VipState)]| {
+            let (desired, vips) = owned(services);
+            elsewhere.note(&desired, &vips);
+        };
+        note(&mut elsewhere, &[("old", Announced)]);
+        note(&mut elsewhere, &[("old", Announced), ("mine", Announced), ("theirs", OwnedElsewhere)]);
+        note(&mut elsewhere, &[("old", Announced), ("mine", Announced), ("theirs", Announced)]);
+        let may_have = |elsewhere: &Elsewhere| {
+            ["old", "mine", "theirs"].map(|service| elsewhere.may_have(&service.parse().unwrap()))
+        };
+        assert_eq!(may_have(&elsewhere), [true, false, true]);
+        elsewhere.cleared(&"theirs".parse().unwrap());
+        note(&mut elsewhere, &[("mine", Announced), ("theirs", Announced)]);
+        assert_eq!(may_have(&elsewhere), [false, false, false], "gone and cleared");
     }
 
     #[test]

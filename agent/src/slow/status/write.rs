@@ -1,4 +1,4 @@
-//! The writes themselves.
+//! The writes themselves: requests, and what they made of the objects.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -20,7 +20,7 @@ use serde_json::json;
 
 use super::Counts;
 use super::objects::StatusObject;
-use super::plan::{Existing, Kind, Names, Objects, Saying, Write};
+use super::plan::{Existing, Kind, Saying, Write};
 use crate::args::Args;
 
 /// Reporter of the speaker's events, as MetalLB's users filter by.
@@ -30,7 +30,10 @@ const MANAGER: &str = "configReconciler";
 /// A write that takes longer is given up and tried again.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Writes, one at a time.
+/// What a write made of an object of this node, by kind and name; `None`: it is gone.
+pub(super) type Made = ((Kind, String), Option<Existing>);
+
+/// Writes. Several calls may be under way at once.
 pub(super) struct Writer {
     client: Client,
     args: Arc<Args>,
@@ -48,76 +51,72 @@ impl Writer {
         Self { client, args, counts, recorder, owner: None, ownerless: false }
     }
 
-    /// Does one write and records in `objects` what it made of them, since the
-    /// watch tells only later.
-    pub(super) async fn apply(&mut self, write: &Write, objects: &mut Objects) -> anyhow::Result<()> {
+    /// Does one write. What it made comes back also where it failed half-way, since
+    /// the watch tells only later.
+    pub(super) async fn apply(&self, write: &Write) -> (Option<Made>, anyhow::Result<()>) {
         let kind = match write {
             Write::Create(kind, ..) | Write::Update(kind, ..) | Write::Delete(kind, _) => *kind,
         };
-        self.find_owner().await;
+        let mut made = None;
         let result = match kind {
-            Kind::L2 => {
-                tokio::time::timeout(TIMEOUT, self.apply_kind::<ServiceL2Status>(write, objects)).await
-            }
-            Kind::Bgp => {
-                tokio::time::timeout(TIMEOUT, self.apply_kind::<ServiceBGPStatus>(write, objects)).await
-            }
+            Kind::L2 => self.apply_kind::<ServiceL2Status>(write, &mut made).await,
+            Kind::Bgp => self.apply_kind::<ServiceBGPStatus>(write, &mut made).await,
         };
-        let result = result.context("the API server did not answer in time").and_then(|inner| inner);
         self.counts.count(&result);
-        result?;
-        Ok(())
+        (made, result)
     }
 
-    async fn apply_kind<K: StatusObject>(&self, write: &Write, objects: &mut Objects) -> anyhow::Result<()> {
+    async fn apply_kind<K: StatusObject>(
+        &self,
+        write: &Write,
+        made: &mut Option<Made>,
+    ) -> anyhow::Result<()> {
         let api = Api::<K>::namespaced(self.client.clone(), &self.args.namespace);
-        match write {
+        let (name, service, names) = match write {
             Write::Create(_, service, names) => {
-                let made = api.create(&PostParams::default(), &K::empty(self.meta(K::PREFIX, service))).await;
-                let name =
-                    made.with_context(|| format!("cannot create {} for {service}", K::kind(&())))?.name_any();
-                let known = Existing { service: service.clone(), names: None };
-                objects.insert((K::KIND, name.clone()), known);
-                self.fill(&api, &name, service, names, objects).await
+                let (post, object) = (PostParams::default(), K::empty(self.meta(K::PREFIX, service)));
+                let created = in_time(api.create(&post, &object)).await;
+                let name = created
+                    .with_context(|| format!("cannot create {} for {service}", K::kind(&())))?
+                    .name_any();
+                *made =
+                    Some(((K::KIND, name.clone()), Some(Existing { service: service.clone(), names: None })));
+                (name, service, names)
             }
-            Write::Update(_, name, service, names) => self.fill(&api, name, service, names, objects).await,
+            Write::Update(_, name, service, names) => (name.clone(), service, names),
             Write::Delete(_, name) => {
                 delete(&api, name).await?;
-                objects.remove(&(K::KIND, name.clone()));
-                Ok(())
+                *made = Some(((K::KIND, name.clone()), None));
+                return Ok(());
             }
-        }
-    }
-
-    async fn fill<K: StatusObject>(
-        &self,
-        api: &Api<K>,
-        name: &str,
-        service: &ServiceKey,
-        names: &Names,
-        objects: &mut Objects,
-    ) -> anyhow::Result<()> {
+        };
         let status = K::status(&self.args.node_name, service, names);
-        api.patch_status(name, &PatchParams::default(), &Patch::Merge(&status))
+        in_time(api.patch_status(&name, &PatchParams::default(), &Patch::Merge(&status)))
             .await
             .with_context(|| format!("cannot write the status of {} {name}", K::kind(&())))?;
-        let known = Existing { service: service.clone(), names: Some(names.clone()) };
-        objects.insert((K::KIND, name.to_owned()), known);
+        *made =
+            Some(((K::KIND, name), Some(Existing { service: service.clone(), names: Some(names.clone()) })));
         Ok(())
     }
 
-    /// What follows once this node's object is there: of a layer 2 address only the
-    /// owner speaks, so what the former one said, and perhaps cannot take back, goes;
-    /// and an event tells of it.
+    /// What follows once this node's object is there: an event tells of it. Of a layer 2
+    /// address only the owner speaks, so what a former one said, and perhaps cannot take
+    /// back, goes first; `succeeds` says whether there may have been one. The search for
+    /// it costs the API server a look at every such object.
     ///
     /// # Errors
     /// The former owner's objects could not be removed, and no event was written. An
     /// event alone that fails is not tried again.
-    pub(super) async fn assigned(&self, kind: Kind, service: &ServiceKey, uid: &str) -> anyhow::Result<()> {
-        if kind == Kind::L2 {
+    pub(super) async fn assigned(
+        &self,
+        kind: Kind,
+        service: &ServiceKey,
+        uid: &str,
+        succeeds: bool,
+    ) -> anyhow::Result<()> {
+        if kind == Kind::L2 && succeeds {
             let api = Api::<ServiceL2Status>::namespaced(self.client.clone(), &self.args.namespace);
-            let result = tokio::time::timeout(TIMEOUT, self.delete_others(&api, service)).await;
-            result.context("the API server did not answer in time").and_then(|inner| inner)?;
+            self.delete_others(&api, service).await?;
         }
         self.event(service, uid, Saying::node_assigned(&self.args.node_name, kind)).await;
         Ok(())
@@ -128,8 +127,7 @@ impl Writer {
             "{LABEL_SERVICE_NAME}={},{LABEL_SERVICE_NAMESPACE}={},{LABEL_NODE}!={}",
             service.name, service.namespace, self.args.node_name
         );
-        let others = api
-            .list_metadata(&ListParams::default().labels(&selector))
+        let others = in_time(api.list_metadata(&ListParams::default().labels(&selector)))
             .await
             .with_context(|| format!("cannot list {} of {service}", K::kind(&())))?;
         for other in others {
@@ -154,7 +152,7 @@ impl Writer {
 
     /// The agent's pod, once: what it wrote goes with it. Without one the objects
     /// stay until this node's next agent corrects them.
-    async fn find_owner(&mut self) {
+    pub(super) async fn find_owner(&mut self) {
         let (None, Some(pod)) = (&self.owner, &self.args.pod_name) else { return };
         let api = Api::<Pod>::namespaced(self.client.clone(), &self.args.namespace);
         let problem = match tokio::time::timeout(TIMEOUT, api.get_metadata(pod)).await {
@@ -269,8 +267,17 @@ impl Writer {
 }
 
 async fn delete<K: StatusObject>(api: &Api<K>, name: &str) -> anyhow::Result<()> {
-    match api.delete(name, &DeleteParams::default()).await {
-        Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
-        other => other.map(|_| ()).with_context(|| format!("cannot delete {} {name}", K::kind(&()))),
-    }
+    let asked = async {
+        match api.delete(name, &DeleteParams::default()).await {
+            Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
+            other => other.map(drop),
+        }
+    };
+    in_time(asked).await.with_context(|| format!("cannot delete {} {name}", K::kind(&())))
+}
+
+/// One request, within [`TIMEOUT`].
+async fn in_time<T>(request: impl Future<Output = kube::Result<T>>) -> anyhow::Result<T> {
+    let answer = tokio::time::timeout(TIMEOUT, request).await;
+    Ok(answer.context("the API server did not answer in time")??)
 }
