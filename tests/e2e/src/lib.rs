@@ -4,6 +4,8 @@
 //! the objects that they apply, and questions about what became of them.
 //! [`harness`] runs many tests on few labs.
 
+pub mod controllers;
+pub mod crowd;
 pub mod harness;
 pub mod look;
 pub mod objects;

@@ -9,10 +9,12 @@ mod announce;
 mod configmap;
 mod faults;
 mod garbage;
+mod leader;
 mod operate;
 mod owners;
 mod policies;
 mod rights;
+mod scale;
 
 use clarion_e2e::harness::Group;
 use clarion_e2e::look::apply_base;
@@ -41,6 +43,10 @@ fn main() -> ExitCode {
             spec: Spec::cluster,
             prepare: configmap::prepare,
             cases: &[configmap::CASES],
+            name: "crowd",
+            spec: || Spec { routers: 0, ..Spec::cluster() },
+            prepare: clarion_e2e::crowd::ground,
+            cases: &[leader::CASES, scale::CASES],
         },
         Group {
             name: "leftovers",
