@@ -17,7 +17,13 @@ use crate::workspace::Workspace;
 ///
 /// # Errors
 /// When a part is missing or something does not compile.
-pub(crate) fn command(workspace: &Workspace, ui: &Ui, groups: &[String], json: Option<&Path>) -> Result<()> {
+pub(crate) fn command(
+    workspace: &Workspace,
+    ui: &Ui,
+    groups: &[String],
+    json: Option<&Path>,
+    full: bool,
+) -> Result<()> {
     needs_root("bench")?;
     json.map_or(Ok(()), writable)?;
     let setup = setup::run(workspace, ui, Mode::All, &|workspace| build::all(workspace, ui))?;
@@ -26,6 +32,9 @@ pub(crate) fn command(workspace: &Workspace, ui: &Ui, groups: &[String], json: O
     bench.args(groups);
     if let Some(json) = json {
         bench.arg("--json").arg(json);
+    }
+    if full {
+        bench.arg("--full");
     }
     // Objects beside the shipped one: an empty program to compare with.
     bench.env("CLARION_BPF", workspace.root.join("target/bpf"));

@@ -57,6 +57,9 @@ enum Word {
         /// Also write the rows to a file, as a JSON array.
         #[arg(long, value_name = "FILE")]
         json: Option<PathBuf>,
+        /// Ten thousand Services where a short run has one thousand: half an hour more.
+        #[arg(long)]
+        full: bool,
     },
     /// A Service gets an address, is found by the network, and survives a power-off: on real parts, narrated.
     Demo {
@@ -105,7 +108,9 @@ fn dispatch(word: Word) -> Result<ExitCode> {
         Word::Fmt => checks::format(&workspace)?,
         Word::Lint => return checks::command(&workspace, &ui),
         Word::Test { suites, long } => return test::command(&workspace, &ui, &suites, long),
-        Word::Bench { groups, json } => bench::command(&workspace, &ui, &groups, json.as_deref())?,
+        Word::Bench { groups, json, full } => {
+            bench::command(&workspace, &ui, &groups, json.as_deref(), full)?
+        }
         Word::Demo { hold, json } => demo::command(&workspace, &ui, hold, json.as_deref())?,
         Word::Image { output } => image::command(&workspace, &ui, output)?,
     }

@@ -30,10 +30,10 @@ use tokio::runtime::{Builder, Runtime};
 pub const DEADLINE: Duration = Duration::from_secs(20);
 
 /// A class that nobody serves: Services for the rival to fill in.
-const FOREIGN_CLASS: &str = "bench.example/foreign";
+pub(crate) const FOREIGN_CLASS: &str = "bench.example/foreign";
 
 /// The address that the rival writes (RFC 5737); nobody answers for it.
-const FOREIGN_ADDRESS: &str = "192.0.2.1";
+pub(crate) const FOREIGN_ADDRESS: &str = "192.0.2.1";
 
 /// A lab with the workload running, and a client of its API.
 pub struct Cluster {
@@ -43,6 +43,7 @@ pub struct Cluster {
     // has to be in this namespace.
     netns: Netns,
     runtime: Runtime,
+    client: Client,
     services: Api<Service>,
 }
 
@@ -59,11 +60,19 @@ impl Cluster {
     /// # Errors
     /// With the part that did not start.
     pub fn start() -> Result<Self> {
+        Self::start_with(Spec::cluster(), look::apply_base)
+    }
+
+    /// Starts a lab and puts into it what `prepare` does.
+    ///
+    /// # Errors
+    /// With the part that did not start.
+    pub fn start_with(spec: Spec, prepare: impl FnOnce(&Lab) -> Result<()>) -> Result<Self> {
         eprintln!("starting the lab");
-        let lab = Lab::start_observed(Spec::cluster(), &mut |step, took| {
+        let lab = Lab::start_observed(spec, &mut |step, took| {
             eprintln!("  {:>6} ms  {step}", took.as_millis());
         })?;
-        look::apply_base(&lab)?;
+        prepare(&lab)?;
         let control_plane = lab.control_plane()?;
         let netns = control_plane.machine().netns().clone();
         let kubeconfig = Kubeconfig::read_from(control_plane.admin_kubeconfig())?;
@@ -73,8 +82,22 @@ impl Cluster {
             without_nagle(config)
         };
         let client = netns.run(|| runtime.block_on(connect))??;
-        let services = Api::namespaced(client, WORKLOAD_NAMESPACE);
-        Ok(Self { lab, netns, runtime, services })
+        let services = Api::namespaced(client.clone(), WORKLOAD_NAMESPACE);
+        Ok(Self { lab, netns, runtime, client, services })
+    }
+
+    /// A client of the API, to be used in [`Cluster::block`] only.
+    #[must_use]
+    pub fn client(&self) -> Client {
+        self.client.clone()
+    }
+
+    /// Waits for work with the client.
+    ///
+    /// # Errors
+    /// Those of the work.
+    pub fn block<T: Send>(&self, work: impl Future<Output = Result<T>> + Send) -> Result<T> {
+        self.netns.run(|| self.runtime.block_on(work))?
     }
 
     /// Creates a Service for the web servers and returns its address, the time from
@@ -140,13 +163,11 @@ impl Cluster {
             }
             bail!("the watch ended before Service {name} had an address")
         };
-        self.netns.run(|| {
-            self.runtime.block_on(async {
-                tokio::time::timeout(DEADLINE, all)
-                    .await
-                    .map_err(|_| anyhow!("Service {name} has no address after {} s", DEADLINE.as_secs()))?
-            })
-        })?
+        self.block(async {
+            tokio::time::timeout(DEADLINE, all)
+                .await
+                .map_err(|_| anyhow!("Service {name} has no address after {} s", DEADLINE.as_secs()))?
+        })
     }
 }
 
@@ -167,7 +188,7 @@ fn without_nagle(config: Config) -> Result<Client> {
 }
 
 /// The first address in a Service's status.
-fn address(service: &Service) -> Option<IpAddr> {
+pub(crate) fn address(service: &Service) -> Option<IpAddr> {
     let ingress = service.status.as_ref()?.load_balancer.as_ref()?.ingress.as_ref()?;
     ingress.first()?.ip.as_ref()?.parse().ok()
 }

@@ -15,6 +15,7 @@ pub mod layer2;
 pub mod operate;
 pub mod row;
 pub mod rows;
+pub mod scale;
 
 pub use row::{Bar, Row, Versus};
 pub use rows::Rows;
