@@ -43,6 +43,8 @@ fn main() -> ExitCode {
             spec: Spec::cluster,
             prepare: configmap::prepare,
             cases: &[configmap::CASES],
+        },
+        Group {
             name: "crowd",
             spec: || Spec { routers: 0, ..Spec::cluster() },
             prepare: clarion_e2e::crowd::ground,
