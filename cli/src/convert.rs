@@ -352,7 +352,7 @@ address-pools:
     #[test]
     fn what_cannot_be_read_says_the_line() {
         let error = read("address-pools: [\n").unwrap().convert("lb", false, false).unwrap_err();
-        assert!(error.to_string().contains("could not parse config: line 2"), "{error}");
+        assert!(error.to_string().contains("could not parse config: line 1"), "{error}");
         assert!(read("kind: Service\n").unwrap_err().to_string().contains("nothing to convert"));
     }
 }

@@ -258,7 +258,7 @@ mod tests {
     #[test]
     fn the_first_missing_step_is_what_to_do() {
         assert_eq!(advice(announced()), "");
-        assert!(advice(pending()).contains("AllocationFailed: no available IPs"));
+        assert!(advice(pending()).contains("it would get 192.0.2.0 from pool front"));
         assert!(advice(advertised()).contains("no endpoint serves"));
         assert!(advice(Story { selects: false, ..announced() }).contains("no advertisement selects it"));
         assert!(advice(Story { owner: false, ..announced() }).contains("no node announces it"));
