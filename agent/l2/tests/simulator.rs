@@ -17,6 +17,8 @@ mod ablation;
 mod chaos;
 #[path = "simulator/planned.rs"]
 mod planned;
+#[path = "simulator/scale.rs"]
+mod scale;
 #[path = "simulator/single.rs"]
 mod single;
 #[path = "simulator/times.rs"]

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::ops::Bound;
 
 use clarion_fence::{ABLE, FLAG_ABLE, FLAG_OK, NodeId};
 
@@ -11,7 +12,7 @@ use super::event::Event;
 use super::message::{Body, Item, MAX_ITEMS};
 use super::taker::THOROUGH;
 use super::timing::{ASSIGN_AGAIN, BEAT_GOOD, BEAT_LIMIT, LOOK_AGAIN, NEXT_TARGET};
-use super::{Machine, Turn};
+use super::{Machine, Placement, Turn};
 
 /// Moves that are begun at a time, since each makes frames on the segment.
 const MOVES: usize = 512;
@@ -164,8 +165,11 @@ impl Machine {
         }
         if turn.now >= self.moves_at {
             self.moves_at = turn.now.saturating_add(LOOK_AGAIN);
-            let due: Vec<_> = self.moves.iter().copied().take(MOVES).collect();
-            if due.len() < self.moves.len() {
+            let after = self.moved.take().map_or(Bound::Unbounded, Bound::Excluded);
+            let due: Vec<_> = self.moves.range((after, Bound::Unbounded)).copied().take(MOVES).collect();
+            if due.len() == MOVES {
+                // The others follow, whatever comes of these.
+                self.moved = due.last().copied();
                 self.moves_at = turn.now.saturating_add(ASSIGN_AGAIN);
             }
             for address in due {
@@ -175,6 +179,16 @@ impl Machine {
             }
         }
         self.wake(self.moves_at);
+    }
+
+    /// Addresses about which the plan may want something of this node.
+    pub(super) fn plan_moves(&mut self, turn: &Turn<'_>) {
+        let concerns = |(address, place): &(&IpAddr, &Placement)| {
+            self.records.epoch(**address) < place.epoch
+                && (place.nodes.first() == Some(&self.me) || self.held.contains_key(*address))
+        };
+        self.moves = self.plan.places.iter().filter(concerns).map(|(address, _)| *address).collect();
+        (self.moved, self.moves_at) = (None, turn.now);
     }
 
     /// Whether nothing is left to do about what the plan says of an address.
@@ -190,7 +204,9 @@ impl Machine {
             self.assigned(Item { address, epoch }, false, self.me, turn);
         } else if held && self.fit(first, BEAT_GOOD, turn) {
             self.hand_over(address, Some(first), turn);
-        } else if first == self.me && self.fit(first, BEAT_LIMIT, turn) {
+        } else if first != self.me {
+            return !held;
+        } else if self.fit(first, BEAT_LIMIT, turn) {
             self.try_take(address, epoch, THOROUGH, turn);
         }
         false

@@ -124,6 +124,8 @@ pub struct Machine {
     takes: BTreeMap<IpAddr, Take>,
     /// Addresses that the plan gives to us, or that we hold and it gives to another.
     moves: BTreeSet<IpAddr>,
+    /// The last of them that was looked at, while there are more than one look takes.
+    moved: Option<IpAddr>,
     moves_at: u64,
     claims: Claims,
     replays: Replays,
@@ -188,6 +190,7 @@ impl Machine {
             jobs_at: 0,
             takes: BTreeMap::new(),
             moves: BTreeSet::new(),
+            moved: None,
             moves_at: 0,
             claims: Claims::default(),
             replays: Replays::default(),
@@ -366,8 +369,7 @@ impl Machine {
         self.replays.retain(|node| plan.nodes.contains(&node));
         self.hunts.retain(|node, _| plan.voters_of(*node).contains(&me));
         self.drop_unplanned(turn);
-        self.moves = plan.places.keys().copied().collect();
-        self.moves_at = turn.now;
+        self.plan_moves(turn);
         self.wake(turn.now);
     }
 

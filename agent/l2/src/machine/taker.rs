@@ -120,6 +120,10 @@ impl Machine {
         turn.kernel.set_entry(address, entry);
         self.held.insert(address, entry);
         self.records.raise(address, self.record_of(&entry));
+        if self.plan.places.get(&address).is_some_and(|place| place.epoch > epoch) {
+            // Assigned by who did not know of the controller's newer word.
+            self.moves.insert(address);
+        }
         turn.note(Event::Took(address, epoch));
         turn.out.push(Output::Announce(address));
         self.claims.taken(turn.now, address);

@@ -52,6 +52,8 @@ pub(crate) struct Checker {
     watches: Vec<Watch>,
     contested: Vec<usize>,
     dark: Vec<usize>,
+    /// Since darkness was last looked at.
+    changed: bool,
     pub(crate) verdict: Verdict,
 }
 
@@ -68,6 +70,7 @@ impl Checker {
     /// The node's entry of this address came, changed or went.
     pub(crate) fn touched(&mut self, index: usize, node: usize, holds: bool) {
         let watch = &mut self.watches[index];
+        self.changed = true;
         watch.holders.retain(|n| *n != node);
         if holds {
             watch.holders.push(node);
@@ -104,6 +107,9 @@ impl World {
                 self.checker.contested.swap_remove(i);
             }
         }
+        if !std::mem::take(&mut self.checker.changed) {
+            return;
+        }
         let mut i = 0;
         while i < self.checker.dark.len() {
             let index = self.checker.dark[i];
@@ -118,6 +124,7 @@ impl World {
 
     /// Each millisecond: has an address become dark?
     pub(crate) fn sample(&mut self) {
+        self.checker.changed = true;
         for index in 0..self.config.addresses {
             if self.checker.watches[index].dark.is_none() && self.answering(index).next().is_none() {
                 self.checker.watches[index].dark = Some(self.now);
@@ -176,6 +183,7 @@ impl World {
 
     /// Ends the run.
     pub(crate) fn finish(&mut self) -> Verdict {
+        self.checker.changed = true;
         self.check();
         for index in 0..self.config.addresses {
             if self.checker.watches[index].overlap.is_some() {

@@ -14,14 +14,18 @@ enum What {
 }
 
 #[derive(Default)]
-pub(crate) struct Timeline(VecDeque<(u64, What)>);
+pub(crate) struct Timeline {
+    lines: VecDeque<(u64, What)>,
+    collections: u64,
+    fenced: u64,
+}
 
 impl Timeline {
     fn add(&mut self, now: u64, what: What) {
-        if self.0.len() == LINES {
-            self.0.pop_front();
+        if self.lines.len() == LINES {
+            self.lines.pop_front();
         }
-        self.0.push_back((now, what));
+        self.lines.push_back((now, what));
     }
 
     pub(crate) fn push(&mut self, now: u64, text: String) {
@@ -29,13 +33,22 @@ impl Timeline {
     }
 
     pub(crate) fn event(&mut self, now: u64, node: usize, event: Event) {
+        // The first second is booting.
+        let settled = now > 1000 * super::MS;
+        self.collections += u64::from(settled && matches!(event, Event::Collecting(..)));
+        self.fenced += u64::from(settled && event == Event::Fenced);
         self.add(now, What::Node(node, event));
+    }
+
+    /// How often a voter suspected a peer, and how often a node was fenced.
+    pub(crate) fn suspicions(&self) -> (u64, u64) {
+        (self.collections, self.fenced)
     }
 
     /// The lines between two times.
     pub(crate) fn between(&self, from: u64, until: u64) -> String {
         let mut text = String::new();
-        for (at, what) in self.0.iter().filter(|(at, _)| (from..=until).contains(at)) {
+        for (at, what) in self.lines.iter().filter(|(at, _)| (from..=until).contains(at)) {
             let _ = match what {
                 What::Text(line) => writeln!(text, "{:>12.3} ms  {line}", *at as f64 / 1e6),
                 What::Node(node, event) => {
