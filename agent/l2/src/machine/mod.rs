@@ -29,6 +29,8 @@ mod plan;
 mod record;
 mod replay;
 mod taker;
+#[cfg(test)]
+mod tests;
 mod timing;
 
 use std::collections::{BTreeMap, BTreeSet};

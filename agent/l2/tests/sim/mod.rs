@@ -7,6 +7,7 @@
 
 pub(crate) mod check;
 pub(crate) mod controller;
+pub(crate) mod deliver;
 pub(crate) mod faults;
 pub(crate) mod net;
 pub(crate) mod node;
