@@ -8,7 +8,7 @@
 //!
 //! | module | question |
 //! |---|---|
-//! | [`fence`](self::fence) | may I answer? probes, resignation, the last node standing, voters |
+//! | `fence` | may I answer? probes, resignation, the last node standing, voters |
 //! | `executor` | has a peer lost its addresses, and am I the one to say so? |
 //! | `jobs` | who gets an address, and did it take it? hand-over |
 //! | `taker` | may I take it? |
@@ -358,7 +358,12 @@ impl Machine {
         self.plan = plan;
         self.watched = self.plan.watched_by(self.me);
         let voters = self.plan.voters_of(self.me).iter();
-        let pairs = self.watched.iter().chain(voters).copied().filter(|node| *node != self.me).collect();
+        // In a small cluster everybody, even who has no vote since it was dead when the
+        // plan was made: whoever returns must be noticed.
+        let small = (self.plan.nodes.len() <= VOTERS + 1).then_some(&self.plan.nodes);
+        let others = small.into_iter().flatten();
+        let all = self.watched.iter().chain(voters).chain(others).copied();
+        let pairs = all.filter(|node| *node != self.me).collect();
         for gone in self.pairs.difference(&pairs) {
             turn.kernel.unwatch(*gone);
         }
