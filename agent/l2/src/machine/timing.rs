@@ -23,8 +23,8 @@ pub(super) const RESOLVE_AGAIN: u64 = 4 * MS;
 pub(super) const RESOLVE_STALL: u64 = 20 * MS;
 /// A taker that needs its segment proven waits for that proof this long at most.
 pub(super) const SEGMENT_WAIT: u64 = 25 * MS;
-/// A segment that answered within this time lives.
-pub(super) const SEGMENT_LIVES: u64 = 350 * MS;
+/// A segment that answered within this time lives: five lost questions in a row.
+pub(super) const SEGMENT_LIVES: u64 = 550 * MS;
 /// Between two looks at a segment, and between two looks at moves that wait.
 pub(super) const LOOK_AGAIN: u64 = 100 * MS;
 /// Between two looks at the fence and the peers while something is not as it should be.
