@@ -21,7 +21,14 @@ const ROOMS: &[Room] = &[
     Room { package: "clarion-placement", may_use: &["clarion-core"] },
     Room {
         package: "clarion-controller",
-        may_use: &["clarion-core", "clarion-api", "clarion-config", "clarion-daemon", "clarion-alloc", "clarion-placement"],
+        may_use: &[
+            "clarion-core",
+            "clarion-api",
+            "clarion-config",
+            "clarion-daemon",
+            "clarion-alloc",
+            "clarion-placement",
+        ],
     },
     Room { package: "clarion-bgp", may_use: &["clarion-core"] },
     Room { package: "clarion-l2", may_use: &["clarion-core", "clarion-fence"] },
