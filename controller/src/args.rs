@@ -2,9 +2,11 @@
 //! its controller starts this one too; those without a meaning here say so in the log.
 
 use std::ops::Deref;
+use std::time::Duration;
 
-use clap::Parser;
+use clap::{ArgAction, Parser, ValueEnum};
 use clarion_daemon::args::{Common, double_dashed};
+use clarion_placement::{Rebalance, Settings};
 
 /// Hands out addresses to Services of type LoadBalancer and writes their status.
 #[derive(Debug, Clone, Parser)]
@@ -18,8 +20,30 @@ pub struct Args {
     /// Deployment that owns the Secret.
     #[arg(long, env = "METALLB_DEPLOYMENT")]
     pub deployment: Option<String>,
+    /// Let nodes labelled node.kubernetes.io/exclude-from-external-load-balancers own layer 2 addresses
+    /// all the same. The agents need it too.
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value_t = false, action = ArgAction::Set)]
+    pub ignore_exclude_lb: bool,
+    /// What is done when layer 2 owners are spread unevenly, as after a node's return.
+    #[arg(long, value_enum, default_value_t = RebalancePolicy::Gradual)]
+    pub l2_rebalance: RebalancePolicy,
+    /// Addresses moved at once by a gradual rebalance.
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..))]
+    pub l2_rebalance_moves: u32,
+    /// Seconds before a gradual rebalance and between its moves.
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..))]
+    pub l2_rebalance_interval: u32,
     #[command(flatten)]
     ignored: Ignored,
+}
+
+/// What is done when layer 2 owners are spread unevenly.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum RebalancePolicy {
+    /// Nothing: an owner stays for as long as it may.
+    Never,
+    /// A few addresses at a time, until it is even.
+    Gradual,
 }
 
 /// Flags of MetalLB's controller that have no meaning here: there is no webhook, and
@@ -64,6 +88,19 @@ impl Args {
     #[must_use]
     pub fn from_command_line() -> Self {
         Self::parse_from(double_dashed(std::env::args()))
+    }
+
+    /// How layer 2 owners are planned.
+    #[must_use]
+    pub fn placement(&self) -> Settings {
+        let rebalance = match self.l2_rebalance {
+            RebalancePolicy::Never => Rebalance::Never,
+            RebalancePolicy::Gradual => Rebalance::Gradual {
+                moves: usize::try_from(self.l2_rebalance_moves).unwrap_or(usize::MAX),
+                every: Duration::from_secs(self.l2_rebalance_interval.into()),
+            },
+        };
+        Settings { rebalance, ..Settings::default() }
     }
 
     /// The flags given that have no effect.

@@ -68,7 +68,7 @@ impl<K, V> Default for Store<K, V> {
 
 impl<K: Ord + Clone, V: PartialEq> Store<K, V> {
     /// Makes the change. Returns which objects are different and which are gone.
-    fn edit(&mut self, edit: Edit<K, V>) -> (Vec<K>, Vec<K>) {
+    pub(crate) fn edit(&mut self, edit: Edit<K, V>) -> (Vec<K>, Vec<K>) {
         match edit {
             Edit::Apply(key, value) => {
                 if self.objects.get(&key) == Some(&value) {

@@ -6,7 +6,8 @@
 //! ```
 //!
 //! [`state::State`] is the whole of the controller without IO; [`reconcile`] connects
-//! it to the API server. Nothing but status, events, the Lease, the Secret and
+//! it to the API server. [`plans`] plans layer 2 owners beside it, from the same watch of
+//! Services. Nothing but status, events, the Lease, the Secret, OwnerPlans and
 //! ConfigurationState is written, and nothing without the Lease. Nothing is stored
 //! elsewhere: what a Service holds is what its status says.
 
@@ -17,7 +18,9 @@ pub mod http;
 pub mod index;
 pub mod lease;
 pub mod metrics;
+pub mod placement;
 pub mod planner;
+pub mod plans;
 pub mod pools;
 pub mod publish;
 pub mod reconcile;

@@ -38,6 +38,12 @@ pub struct Metrics {
     pub leading: Gauge,
     /// Load balancers of ours without an address.
     pub pending: Gauge,
+    /// Writes of OwnerPlans, which `client_updates` counts too.
+    pub plan_writes: Counter,
+    /// Layer 2 addresses with a list of owners.
+    pub planned_addresses: Gauge,
+    /// Those of them that no node may own.
+    pub unowned_addresses: Gauge,
     total: PoolGauge,
     total_v4: PoolGauge,
     total_v6: PoolGauge,
@@ -63,6 +69,8 @@ impl Metrics {
             "Events dropped by a full queue",
             events_dropped.clone(),
         );
+        let plan_writes = Counter::default();
+        registry.register("layer2_plan_writes", "Writes of OwnerPlans", plan_writes.clone());
         let mut gauge = |name: &str, help: &str| {
             let gauge = Gauge::default();
             registry.register(name, help, gauge.clone());
@@ -73,6 +81,9 @@ impl Metrics {
             gauge("k8s_client_config_stale_bool", "1 while some object is set aside as invalid");
         let leading = gauge("controller_leading_bool", "1 while this replica holds the Lease");
         let pending = gauge("allocator_services_pending", "Services of type LoadBalancer without an address");
+        let planned_addresses = gauge("layer2_addresses_planned", "Layer 2 addresses in the plan");
+        let unowned_addresses =
+            gauge("layer2_addresses_without_owner", "Layer 2 addresses that no node may own");
         let mut pools = |name: &str, help: &str| {
             let family = PoolGauge::default();
             registry.register(name, help, family.clone());
@@ -86,6 +97,9 @@ impl Metrics {
             config_stale,
             leading,
             pending,
+            plan_writes,
+            planned_addresses,
+            unowned_addresses,
             total: pools("allocator_addresses_total", "Addresses in the pool"),
             total_v4: pools("allocator_ipv4_addresses_total", "IPv4 addresses in the pool"),
             total_v6: pools("allocator_ipv6_addresses_total", "IPv6 addresses in the pool"),

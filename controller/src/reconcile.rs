@@ -22,6 +22,7 @@ use crate::index::Change;
 use crate::lease::Leading;
 use crate::metrics::Metrics;
 use crate::planner::ServicePlan;
+use crate::plans::Feed;
 use crate::report::Report;
 use crate::service::ServiceView;
 use crate::state::{State, Written};
@@ -42,6 +43,8 @@ pub struct Wires {
     pub class: Option<String>,
     /// From the watches.
     pub changes: mpsc::Receiver<Change>,
+    /// To the planning of layer 2 owners.
+    pub plans: Feed,
     /// From the lease.
     pub leading: watch::Receiver<Leading>,
     /// Asked before each write.
@@ -107,12 +110,14 @@ pub async fn run(mut state: State, mut wires: Wires) {
                     break;
                 }
                 for change in burst.drain(..) {
+                    wires.plans.tell(&change).await;
                     let listed = if let Change::Listed(of, _) = &change { Some(*of) } else { None };
                     state.handle(change);
                     if listed.is_some() && listed == term && !state.leads() {
                         state.lead(true);
                     }
                 }
+                wires.plans.configure(&state);
             }
             Some(done) = writes.join_next() => match done {
                 Ok(outcome) => wires.finish(&mut state, &outcome),

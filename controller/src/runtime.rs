@@ -6,7 +6,7 @@
 //! | lease | until the clean stop, after everything that writes | a bug |
 //! | reconcile | until stopped | a bug |
 //! | events | until nobody can tell anything any more, best effort | – |
-//! | publisher, secret | for ever, best effort | – (cancelled with the rest) |
+//! | publisher, secret, plans | for ever, best effort | – (cancelled with the rest) |
 //! | /metrics, /healthz | for ever | its port is taken: the process ends |
 
 use std::time::Duration;
@@ -24,7 +24,7 @@ use crate::fence::Fence;
 use crate::metrics::Metrics;
 use crate::reconcile::{self, Wires};
 use crate::state::State;
-use crate::{events, http, lease, publish, secret, watches};
+use crate::{events, http, lease, placement, plans, publish, secret, watches};
 
 /// Longest wait for the lease to be given back.
 const LONGEST_STOP: Duration = Duration::from_secs(3);
@@ -58,13 +58,17 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     let tracker = TaskTracker::new();
     let all = Watches::default();
     let watching = watches::start(&client, &namespace, args.lb_class(), &all, &change_tx, term_rx, &tracker);
-    let mut watching: futures::stream::FuturesUnordered<_> = watching.into_iter().collect();
+    let (news_tx, news) = mpsc::channel(placement::QUEUE);
+    let (config_tx, config) = watch::channel(None);
+    let more = placement::watches::start(&client, &namespace, &all, &news_tx, &tracker);
+    let mut watching: futures::stream::FuturesUnordered<_> = watching.into_iter().chain(more).collect();
     let mut election =
         tracker.spawn(lease::run(client.clone(), namespace.clone(), me, leading_tx, lease_stop.clone()));
     let wires = Wires {
         client: client.clone(),
         class: args.lb_class().map(str::to_owned),
         changes,
+        plans: plans::Feed::new(news_tx.clone(), config_tx),
         leading: leading.clone(),
         fence: fence.clone(),
         terms,
@@ -74,6 +78,19 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         metrics: metrics.clone(),
         stop: stop.clone(),
     };
+    let planning = tracker.spawn(stop.clone().run_until_cancelled_owned(plans::run(plans::Wires {
+        client: client.clone(),
+        namespace: namespace.clone(),
+        settings: args.placement(),
+        watches: all.clone(),
+        ignore_exclude_label: args.ignore_exclude_lb,
+        news,
+        news_tx,
+        config,
+        leading: leading.clone(),
+        fence: fence.clone(),
+        metrics: metrics.clone(),
+    })));
     let mut reconciling = tracker.spawn(reconcile::run(State::new(&namespace), wires));
     let publishing =
         publish::run(client.clone(), namespace.clone(), report_rx, fence, teller, metrics.clone());
@@ -99,6 +116,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
             drop(reconciling.await);
         }
         drop(side.await);
+        drop(planning.await);
         // It ends by itself once nobody has anything to tell any longer.
         if tokio::time::timeout(LAST_WORDS, &mut telling).await.is_err() {
             telling.abort();

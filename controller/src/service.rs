@@ -27,6 +27,8 @@ pub struct ServiceView {
     pub labels: Arc<Labels>,
     /// What it wants.
     pub role: Role,
+    /// `externalTrafficPolicy: Local`: only nodes with serving endpoints take its traffic.
+    pub local: bool,
     /// What its status says.
     pub shown: Shown,
     /// Annotations with the deprecated prefix that it has, but for the one that we remove.
@@ -124,6 +126,7 @@ impl ServiceView {
             created_s: meta.creation_timestamp.as_ref().map_or(i64::MAX, |t| t.0.as_second()),
             labels: Arc::new(meta.labels.clone().unwrap_or_default()),
             role,
+            local: spec.external_traffic_policy.as_deref() == Some("Local"),
             shown,
             // Whether or not the other prefix wins: it is there and has to go.
             deprecated: asked

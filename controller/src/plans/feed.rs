@@ -1,0 +1,64 @@
+//! What the loop of the Services tells the one that plans owners: Services as they are watched, so
+//! that they are watched once, and the configuration as it is in force, so that it is parsed once.
+
+use std::sync::Arc;
+
+use clarion_config::Config;
+use clarion_core::ServiceKey;
+use tokio::sync::{mpsc, watch};
+
+use crate::index::{Change, Edit};
+use crate::placement::News;
+use crate::service::ServiceView;
+use crate::state::State;
+
+/// The teller's end.
+#[derive(Debug)]
+pub struct Feed {
+    news: mpsc::Sender<News>,
+    config: watch::Sender<Option<Arc<Config>>>,
+    /// Whether the configuration may have changed since it was told.
+    pending: bool,
+}
+
+impl Feed {
+    /// Tells by these.
+    #[must_use]
+    pub fn new(news: mpsc::Sender<News>, config: watch::Sender<Option<Arc<Config>>>) -> Self {
+        Self { news, config, pending: false }
+    }
+
+    /// Passes on what concerns planning. It waits only for a queue that is emptied without
+    /// waiting for anything.
+    pub async fn tell(&mut self, change: &Change) {
+        match change {
+            Change::Service(edit) => self.pass_on(edit.clone()).await,
+            Change::Listed(_, all) => self.pass_on(Edit::Reset(all.clone())).await,
+            Change::Namespace(_) => {}
+            _ => self.pending = true,
+        }
+    }
+
+    async fn pass_on(&self, edit: Edit<ServiceKey, Arc<ServiceView>>) {
+        // Whoever does not listen any more needs no news.
+        let _ = self.news.send(News::Service(edit)).await;
+    }
+
+    /// Passes on the configuration, if it is another one.
+    pub fn configure(&mut self, state: &State) {
+        if !self.pending || !state.index().config_synced() {
+            return;
+        }
+        self.pending = false;
+        let config = &state.parsed().config;
+        self.config.send_if_modified(|told| {
+            let same = told.as_ref().is_some_and(|told| {
+                (&told.l2, &told.pools, &told.set_aside) == (&config.l2, &config.pools, &config.set_aside)
+            });
+            if !same {
+                *told = Some(Arc::new(config.clone()));
+            }
+            !same
+        });
+    }
+}
