@@ -14,7 +14,7 @@ use clarion_e2e::look;
 use clarion_lab::prober::Prober;
 
 use crate::cluster::{Cluster, DEADLINE, ms};
-use crate::{Bar, Row, Rows, addresses_alloc};
+use crate::{Bar, Row, Rows, addresses_alloc, addresses_placement};
 
 /// Turns of each.
 const RUNS: usize = 60;
@@ -49,7 +49,7 @@ pub fn run(cluster: &Cluster, rows: &mut Rows) -> Result<()> {
     };
     rows.push(row("create Service to address", &address, Bar::RatioAtMost(1.25)));
     rows.push(row("create Service to first ARP answer", &answer, Bar::RatioAtMost(1.5)));
-    Ok(())
+    addresses_placement::run(rows)
 }
 
 /// Times from the request to the address in a watch and to the first answer.

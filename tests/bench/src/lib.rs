@@ -7,6 +7,7 @@
 
 pub mod addresses;
 pub mod addresses_alloc;
+mod addresses_placement;
 pub mod bgp;
 pub mod cli;
 pub mod cluster;

@@ -12,6 +12,7 @@ mod garbage;
 mod leader;
 mod operate;
 mod owners;
+mod placement;
 mod policies;
 mod rights;
 mod scale;
@@ -33,6 +34,7 @@ fn main() -> ExitCode {
                 addresses::CASES,
                 announce::CASES,
                 operate::CASES,
+                placement::CASES,
                 faults::CASES,
                 garbage::CASES,
                 owners::CASES,

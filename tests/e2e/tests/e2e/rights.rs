@@ -133,7 +133,8 @@ fn roles(lab: &mut Lab) -> Result<()> {
 /// Does everything that the product does for its users, until each of the rights was missed.
 fn refusals(lab: &Lab, pending: &BTreeSet<Right>) -> Result<BTreeSet<Right>> {
     let logs = Logs::from_now(lab);
-    let service = Service::new("rights").dual().yaml();
+    // Policy Local: the controller looks at endpoints for nobody else.
+    let service = Service::new("rights").dual().field("externalTrafficPolicy", "Local").yaml();
     let key = format!(
         "apiVersion: v1\nkind: Secret\ntype: kubernetes.io/basic-auth\nmetadata: {{name: rights, namespace: {NAMESPACE}}}\n\
          stringData: {{password: secret}}\n---\napiVersion: metallb.io/v1beta2\nkind: BGPPeer\n\
