@@ -221,6 +221,7 @@ fn leading() -> State {
         Change::Peer(Edit::Reset(BTreeMap::new())),
         Change::Bfd(Edit::Reset(BTreeMap::new())),
         Change::Community(Edit::Reset(BTreeMap::new())),
+        Change::ConfigMap(Edit::Reset(BTreeMap::new())),
         Change::Pool(Edit::Reset([("pool".to_owned(), Arc::new(pool))].into())),
     ] {
         state.handle(change);
