@@ -35,7 +35,7 @@ fn cluster(nodes: usize) -> (BTreeMap<NodeName, NodeFacts>, Arc<Candidates>) {
 ///
 /// # Errors
 /// A plan that is not what it should be: its time would say nothing.
-pub fn run(rows: &mut Rows) -> Result<()> {
+pub(crate) fn run(rows: &mut Rows) -> Result<()> {
     let (all, candidates) = cluster(NODES);
     let (fewer, without_one) = cluster(NODES - 1);
     let (mut scratch, mut one, mut leaves) = (Vec::new(), Vec::new(), Vec::new());
