@@ -242,7 +242,7 @@ fn bare(object: &mut Value) {
     for part in ["metadata", "spec"] {
         if let Some(fields) = object[part].as_object_mut() {
             let off = |name: &str| matches!(name, "disableMP" | "dualStackAddressFamily");
-            fields.retain(|name, value| !value.is_null() && !(off(name) && *value == json!(false)));
+            fields.retain(|name, value| !(value.is_null() || off(name) && *value == json!(false)));
         }
     }
 }

@@ -90,6 +90,7 @@ mod tests {
         let begun = Cell::new(false);
         let request = async {
             begun.set(true);
+            // tidy: sleep, because the time that a request takes is what is tested
             tokio::time::sleep(takes).await;
             Ok(())
         };
@@ -115,6 +116,7 @@ mod tests {
         assert!(matches!(result, Err(Unwritten::Unanswered(_))) && begun, "{result:?}");
         sender.send_replace(Some(Instant::now() + soon));
         let renew = async {
+            // tidy: sleep, because the lease must be renewed while the request is under way
             tokio::time::sleep(soon / 2).await;
             sender.send_replace(Some(Instant::now() + Duration::from_secs(60)));
         };

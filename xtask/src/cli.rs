@@ -109,7 +109,7 @@ fn dispatch(word: Word) -> Result<ExitCode> {
         Word::Lint => return checks::command(&workspace, &ui),
         Word::Test { suites, long } => return test::command(&workspace, &ui, &suites, long),
         Word::Bench { groups, json, full } => {
-            bench::command(&workspace, &ui, &groups, json.as_deref(), full)?
+            bench::command(&workspace, &ui, &groups, json.as_deref(), full)?;
         }
         Word::Demo { hold, json } => demo::command(&workspace, &ui, hold, json.as_deref())?,
         Word::Image { output } => image::command(&workspace, &ui, output)?,

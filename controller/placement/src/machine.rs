@@ -40,6 +40,8 @@ pub struct Placement {
     loose: BTreeMap<IpAddr, Loose>,
     spread: Spread,
     dirty: BTreeSet<IpAddr>,
+    /// Whether a group is gone: what is left may be uneven, though none of it is dirty.
+    thinner: bool,
     /// Whether it has changed who may own, so that successors are to be made even everywhere.
     all: bool,
     facts: BTreeMap<NodeName, NodeFacts>,
@@ -99,6 +101,7 @@ impl Placement {
             slots: BTreeMap::new(),
             slot_of: BTreeMap::new(),
             dirty: BTreeSet::new(),
+            thinner: false,
             all: false,
             facts: facts.clone(),
             next_move: None,
@@ -164,6 +167,7 @@ impl Placement {
             return;
         };
         self.spread.remove(&slot.list);
+        self.thinner = true;
         if let Some(first) = slot.members.first() {
             self.dirty.remove(&first.address);
         }
@@ -216,7 +220,7 @@ impl Placement {
         // Whoever was not named since the start is not announced any more.
         self.loose.clear();
         let dirty = std::mem::take(&mut self.dirty);
-        let news = !dirty.is_empty();
+        let news = std::mem::take(&mut self.thinner) || !dirty.is_empty();
         let mut fresh = Vec::new();
         for first in dirty {
             match self.slots.get(&first) {

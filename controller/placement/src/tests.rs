@@ -127,6 +127,19 @@ fn a_node_that_leaves_moves_its_own_to_their_successors_and_its_return_is_gradua
 }
 
 #[test]
+fn what_a_deletion_makes_uneven_is_made_even() {
+    let mut placement = cluster(gradual(3), 3, 2);
+    run_down(&mut placement, 0);
+    let before = lists(&placement);
+    let counts = owned(&before);
+    let alone = before.iter().find(|(_, list)| counts[list.owner().unwrap()] == 1).unwrap().0;
+    placement.replace([*alone], vec![]);
+    placement.plan(at(100));
+    assert_eq!(run_down(&mut placement, 100), [1, 0]);
+    assert_eq!(owned(&lists(&placement)), [(name(0), 1), (name(1), 1)].into());
+}
+
+#[test]
 fn never_means_never() {
     let mut placement = cluster(NEVER, 30, 3);
     placement.replace([], groups(0..30, &may([0])));

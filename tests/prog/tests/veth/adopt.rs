@@ -16,12 +16,13 @@ fn a_restart_adopts_addresses_and_links_and_finds_nothing_to_do() {
         let mut first = open(bpffs, AttachMode::Auto)?;
         reconcile(&mut first, &wanted)?;
         first.beat()?;
-        let before = (first.observe()?, first.counters()?);
+        let before = (first.observe()?, first.counters()?.answers);
         drop(first);
 
         let second = open(bpffs, AttachMode::Auto)?;
         assert_eq!(second.observe()?, before.0);
-        assert_eq!(second.counters()?, before.1);
+        // Not the outcomes: the kernel's own multicast goes on and is counted.
+        assert_eq!(second.counters()?.answers, before.1);
         assert!(Plan::new(&second.observe()?, &wanted).is_empty());
         Ok(())
     });
