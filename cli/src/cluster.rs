@@ -318,7 +318,8 @@ where
     let kind = K::kind(&K::DynamicType::default()).into_owned();
     match api.list(&params).await {
         Ok(list) => Ok(list.items),
-        Err(kube::Error::Api(status)) if status.is_not_found() => {
+        // Without a reason: what is said of an unknown kind is plain text, no Status.
+        Err(kube::Error::Api(status)) if status.code == 404 => {
             anyhow::bail!(
                 "the cluster does not know {kind}: install the CRDs (`kubectl apply -k manifests/base`)"
             )

@@ -232,8 +232,9 @@ async fn in_cluster(client: &kube::Client, namespace: &str) -> anyhow::Result<co
                     input.take(object);
                 }
             }
-            // The kind went with MetalLB 0.14.2.
-            Err(kube::Error::Api(status)) if status.is_not_found() => {}
+            // The kind went with MetalLB 0.14.2. Of a kind that it does not know the API server says
+            // so in plain text, without a Status that would have a reason.
+            Err(kube::Error::Api(status)) if status.code == 404 => {}
             Err(error) => return Err(error).with_context(|| format!("cannot list {kind}")),
         }
     }

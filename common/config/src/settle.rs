@@ -66,7 +66,31 @@ impl<T> Ledger<T> for NoConflicts {
 
 /// Chooses a version of every candidate. `candidates` are oldest first, `empty` is a ledger
 /// without entries.
+///
+/// One pass can refuse an object for another that the same pass refuses later, so passes go
+/// on until one changes nothing: whoever settles again with the outcome gets the outcome.
 pub(crate) fn settle<T: Clone + PartialEq>(
+    candidates: &[Candidate<T>],
+    empty: &impl Ledger<T>,
+    findings: &mut Findings,
+) -> BTreeMap<String, T> {
+    let mut candidates = candidates.to_vec();
+    // Each pass but the last admits something that stays; the bound is for what nobody foresaw.
+    for _ in 0..=candidates.len() {
+        let settled = pass(&candidates, empty, &mut Findings::default());
+        let in_force = |candidate: &Candidate<T>| settled.get(&candidate.object.name);
+        if candidates.iter().all(|candidate| candidate.previous.as_ref() == in_force(candidate)) {
+            break;
+        }
+        for candidate in &mut candidates {
+            candidate.previous = settled.get(&candidate.object.name).cloned();
+        }
+    }
+    pass(&candidates, empty, findings)
+}
+
+/// What is in force after one look at what was.
+fn pass<T: Clone + PartialEq>(
     candidates: &[Candidate<T>],
     empty: &impl Ledger<T>,
     findings: &mut Findings,

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail, ensure};
 use clarion_lab::Lab;
@@ -115,16 +115,19 @@ pub struct Seen {
 /// When nothing happens for long before that.
 pub fn watch(lab: &Lab, prefix: &str, count: usize) -> Result<Seen> {
     let mut seen = Seen::default();
+    let mut progress = Instant::now();
     loop {
         let before = seen.addresses.len();
-        // The API server ends a watch that it finds too slow. Another begins with all that is there.
+        // The API server ends a watch that it finds too slow, also while nobody leads and nothing
+        // is to be seen. Another begins with all that is there.
         let result = lab.watch(&path(), STALL, |event| {
             seen.note(prefix, event);
             (seen.addresses.len() >= count).then_some(())
         });
         match result {
             Ok(()) => return Ok(seen),
-            Err(error) if seen.addresses.len() == before => {
+            Err(_) if seen.addresses.len() > before => progress = Instant::now(),
+            Err(error) if progress.elapsed() >= STALL => {
                 return Err(error.context(format!("{before} of {count} Services have an address")));
             }
             Err(_) => {}
