@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use clarion_core::NodeName;
-use clarion_dataplane::{Dataplane, leftovers};
+use clarion_dataplane::{Dataplane, Leftover, leftovers};
 use clarion_netlink::{Groups, Snapshot, Watch};
 
 use crate::args::Args;
@@ -30,7 +30,7 @@ pub async fn cleanup(args: &Args) -> anyhow::Result<()> {
     let snapshot = watch.snapshot().await?;
     leave_groups(&watch, &snapshot).await?;
     let programs = watch.xdp_programs().await?;
-    let (ours, unknown): (Vec<_>, Vec<_>) = leftovers(&programs).into_iter().partition(|l| l.is_ours());
+    let (ours, unknown): (Vec<_>, Vec<_>) = leftovers(&programs).into_iter().partition(Leftover::is_ours);
     let names = |interfaces: &BTreeSet<u32>| {
         let name = |index| snapshot.links.get(index).map_or_else(|| format!("#{index}"), |l| l.name.clone());
         interfaces.iter().map(name).collect::<Vec<_>>().join(", ")
