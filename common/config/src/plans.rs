@@ -50,7 +50,7 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn plan(addresses: serde_json::Value) -> OwnerPlan {
+    fn plan(addresses: &serde_json::Value) -> OwnerPlan {
         let object = json!({
             "apiVersion": "clarion.dev/v1alpha1", "kind": "OwnerPlan",
             "metadata": {"name": "addresses-0"},
@@ -61,8 +61,8 @@ mod tests {
 
     #[test]
     fn plans_are_read_in_any_order_and_the_higher_epoch_counts() {
-        let old = plan(json!([{"address": "192.0.2.1", "epoch": 7, "owners": ["a", "b"]}]));
-        let new = plan(json!([
+        let old = plan(&json!([{"address": "192.0.2.1", "epoch": 7, "owners": ["a", "b"]}]));
+        let new = plan(&json!([
             {"address": "192.0.2.1", "epoch": 9, "owners": ["b"]},
             {"address": "2001:db8::1", "epoch": 1, "reason": "noLocalEndpoints: 3 nodes"},
             {"address": "nonsense", "epoch": 1},
