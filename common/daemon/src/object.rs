@@ -156,7 +156,7 @@ mod tests {
     use k8s_openapi::api::coordination::v1::Lease;
     use serde_json::json;
 
-    fn object(value: Value) -> Object {
+    fn object(value: &Value) -> Object {
         serde_json::from_str(&value.to_string()).unwrap()
     }
 
@@ -167,18 +167,18 @@ mod tests {
             json!({ "metadata": { "name": "a" }, "spec": null, "status": [1, 2] }),
             json!({ "spec": 7, "kind": "X", "metadata": { "name": "a", "managedFields": [{ "x": 1 }] } }),
         ] {
-            assert_eq!(object(value.clone()).metadata.name.as_deref(), Some("a"), "{value}");
+            assert_eq!(object(&value).metadata.name.as_deref(), Some("a"), "{value}");
         }
-        assert_eq!(object(json!({})).metadata, ObjectMeta::default());
+        assert_eq!(object(&json!({})).metadata, ObjectMeta::default());
     }
 
     #[test]
     fn an_object_is_read_as_its_type_or_refused_alone() {
         let lease =
             json!({ "kind": "Lease", "metadata": { "name": "l" }, "spec": { "holderIdentity": "me" } });
-        let read: Lease = object(lease).read().unwrap();
+        let read: Lease = object(&lease).read().unwrap();
         assert_eq!(read.spec.unwrap().holder_identity.as_deref(), Some("me"));
-        let broken = object(json!({ "metadata": { "name": "l" }, "spec": { "holderIdentity": 7 } }));
+        let broken = object(&json!({ "metadata": { "name": "l" }, "spec": { "holderIdentity": 7 } }));
         assert!(broken.read::<Lease>().is_err());
         assert_eq!(broken.facts::<Lease>(), Lease::default());
     }
