@@ -76,17 +76,21 @@ pub(crate) fn settle<T: Clone + PartialEq>(
 ) -> BTreeMap<String, T> {
     let mut candidates = candidates.to_vec();
     // Each pass but the last admits something that stays; the bound is for what nobody foresaw.
-    for _ in 0..=candidates.len() {
-        let settled = pass(&candidates, empty, &mut Findings::default());
+    for left in (0..=candidates.len()).rev() {
+        let mut found = Findings::default();
+        let settled = pass(&candidates, empty, &mut found);
         let in_force = |candidate: &Candidate<T>| settled.get(&candidate.object.name);
-        if candidates.iter().all(|candidate| candidate.previous.as_ref() == in_force(candidate)) {
-            break;
+        if left == 0 || candidates.iter().all(|candidate| candidate.previous.as_ref() == in_force(candidate))
+        {
+            findings.problems.append(&mut found.problems);
+            findings.in_part.append(&mut found.in_part);
+            return settled;
         }
         for candidate in &mut candidates {
             candidate.previous = settled.get(&candidate.object.name).cloned();
         }
     }
-    pass(&candidates, empty, findings)
+    BTreeMap::new()
 }
 
 /// What is in force after one look at what was.
