@@ -4,6 +4,7 @@
 //! the objects that they apply, and questions about what became of them.
 //! [`harness`] runs many tests on few labs.
 
+pub mod agents;
 pub mod controllers;
 pub mod crowd;
 pub mod harness;

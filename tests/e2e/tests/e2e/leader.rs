@@ -35,7 +35,7 @@ fn killed(lab: &mut Lab) -> Result<()> {
             match leader(lab) {
                 Ok(leader) => leader.process.kill(),
                 Err(error) => {
-                    *failure.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(error)
+                    *failure.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(error);
                 }
             }
         }

@@ -1,6 +1,7 @@
 //! Who answers when nodes, wires and agents fail, and that it is one in the end.
 
 use anyhow::{Context, Result, ensure};
+use clarion_e2e::agents;
 use clarion_e2e::harness::Case;
 use clarion_e2e::look::{Held, SOON, answered, metrics, owner, prober, wait_deployment};
 use clarion_e2e::objects::{Service, WORKLOAD_NAMESPACE, deployment};
@@ -8,7 +9,6 @@ use clarion_lab::http::Request;
 use clarion_lab::prober::{Sample, Watch};
 use clarion_lab::wait::poll;
 use clarion_lab::{Cut, Lab, NAMESPACE};
-use serde_json::json;
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
@@ -188,42 +188,21 @@ fn restart_beside_the_dead(lab: &mut Lab) -> Result<()> {
 }
 
 fn generic(lab: &mut Lab) -> Result<()> {
-    let path = format!("/apis/apps/v1/namespaces/{NAMESPACE}/daemonsets/clarion-agent");
-    let daemonset = lab.get(&path)?.context("no DaemonSet")?;
-    let (strategy, container) =
-        (&daemonset["spec"]["updateStrategy"], "/spec/template/spec/containers/0/args");
-    let args = &daemonset["spec"]["template"]["spec"]["containers"][0]["args"];
-    let replace =
-        |path: &str, value: &serde_json::Value| json!({ "op": "replace", "path": path, "value": value });
-    let patch = |operations: serde_json::Value| {
-        lab.kubectl(&[
-            "patch",
-            "daemonset",
-            "clarion-agent",
-            "-n",
-            NAMESPACE,
-            "--type=json",
-            "-p",
-            &operations.to_string(),
-        ])
+    let daemonset = agents::daemonset(lab)?;
+    let args = daemonset["spec"]["template"]["spec"]["containers"][0]["args"].as_array().context("args")?;
+    let start = |mode: &str| {
+        let more = args.iter().cloned().chain([format!("--attach-mode={mode}").into()]).collect();
+        agents::replace(lab, "args", &serde_json::Value::Array(more))
     };
-    let with = |mode: &str| -> Result<serde_json::Value> {
-        let mut more = args.clone();
-        more.as_array_mut().context("args")?.push(format!("--attach-mode={mode}").into());
-        Ok(more)
-    };
-    // All at once: this is not about rollouts.
-    let at_once = json!({ "type": "RollingUpdate", "rollingUpdate": { "maxUnavailable": "100%" } });
-    patch(json!([replace("/spec/updateStrategy", &at_once), replace(container, &with("generic")?)]))?;
+    start("generic")?;
     let result = attached(lab, "generic").and_then(|()| {
         super::announce::answered_once(lab, &Service::new("generic"), "arp_answered", "arp_silenced")?;
         super::announce::answered_once(lab, &Service::new("generic6").v6(), "ndp_answered", "ndp_silenced")
     });
     // `auto` would keep what is attached.
-    patch(json!([replace(container, &with("native")?)]))?;
+    start("native")?;
     attached(lab, "native")?;
-    patch(json!([replace("/spec/updateStrategy", strategy), replace(container, args)]))?;
-    lab.wait_clarion_ready(Duration::from_secs(60))?;
+    lab.install_clarion()?;
     result
 }
 

@@ -177,7 +177,10 @@ fn written(lab: &Lab) -> Result<i64> {
 /// Kills all controllers and waits until another has planned something new.
 fn restart(lab: &Lab) -> Result<()> {
     for node in lab.nodes() {
-        node.machine().processes("clarion-controller").into_iter().for_each(|process| process.kill());
+        node.machine()
+            .processes("clarion-controller")
+            .into_iter()
+            .for_each(clarion_lab::process::ProcessId::kill);
     }
     let later = Held::apply(lab, &Service::new("planned-later"))?;
     let address = lab.wait_until("an address by a new controller", LATER, || {

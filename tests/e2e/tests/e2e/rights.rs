@@ -6,6 +6,7 @@
 //! right given back.
 
 use anyhow::{Context, Result, ensure};
+use clarion_e2e::agents;
 use clarion_e2e::harness::Case;
 use clarion_e2e::look::SOON;
 use clarion_e2e::objects::Service;
@@ -211,35 +212,19 @@ impl Logs {
 }
 
 fn capabilities(lab: &mut Lab) -> Result<()> {
-    let path = format!("/apis/apps/v1/namespaces/{NAMESPACE}/daemonsets/clarion-agent");
-    let daemonset = lab.get(&path)?.context("no DaemonSet")?;
+    let capabilities = "securityContext/capabilities/add";
+    let daemonset = agents::daemonset(lab)?;
     let granted = texts(
         &daemonset["spec"]["template"]["spec"]["containers"][0]["securityContext"]["capabilities"]["add"],
     );
     ensure!(!granted.is_empty(), "the DaemonSet grants nothing");
-    let at_once = json!({ "type": "RollingUpdate", "rollingUpdate": { "maxUnavailable": "100%" } });
-    let grant = |list: &[String]| {
-        let operations = json!([
-            { "op": "replace", "path": "/spec/updateStrategy", "value": at_once },
-            { "op": "replace", "path": "/spec/template/spec/containers/0/securityContext/capabilities/add", "value": list },
-        ]);
-        lab.kubectl(&[
-            "patch",
-            "daemonset",
-            "clarion-agent",
-            "-n",
-            NAMESPACE,
-            "--type=json",
-            "-p",
-            &operations.to_string(),
-        ])
-    };
+    let grant = |list: &[String]| agents::replace(lab, capabilities, &json!(list));
     for lost in &granted {
         let logs = Logs::from_now(lab);
         grant(&granted.iter().filter(|name| *name != lost).cloned().collect::<Vec<_>>())?;
         lab.wait_until(&format!("agents that miss CAP_{lost} and are not ready"), SOON, || {
             let said = logs.text(lab).lines().any(|l| l.contains(&format!("lacks CAP_{lost}")));
-            let now = lab.get(&path)?.context("no DaemonSet")?;
+            let now = agents::daemonset(lab)?;
             let ready = now["status"]["numberReady"].as_u64().unwrap_or_default();
             Ok((said && ready == 0).then_some(()))
         })?;
