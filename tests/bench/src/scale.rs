@@ -1,9 +1,10 @@
 //! Group `addresses`, second part: a thousand Services at once, and ten thousand.
 //!
 //! In a lab of its own: layer 2 only, one pod behind all Services, kube-proxy kept from
-//! seeing them. Services are created a thousand at a time, and in turns with the rival,
-//! which makes the same writes itself: so noise of the machine falls on both, and the
-//! time of each thousand shows whether it grows.
+//! seeing them. Services are created a thousand at a time, in two halves with two of the
+//! rival's between, which makes the same writes itself: so noise of the machine falls on
+//! both, and so does what the API server takes longer for the more Services there are (it
+//! counts all cluster IPs at each creation). The time of each thousand shows whether it grows.
 
 pub mod crowd;
 pub mod handover;
@@ -15,13 +16,15 @@ use anyhow::Result;
 use clarion_e2e::controllers;
 use clarion_lab::{Lab, Spec};
 
-use self::crowd::{NAMESPACE, Took, WORKERS, bare, one_more, ours};
+use self::crowd::{NAMESPACE, Took, WORKERS, bare, creations, one_more, ours};
 use self::meters::{Reading, agents, largest};
 use crate::cluster::{Cluster, ms};
 use crate::{Bar, Row, Rows};
 
-/// Services created at once.
+/// Services of a turn, created in two halves.
 const CHUNK: usize = 1_000;
+/// Services created to see what creating alone takes.
+const ALONE: usize = 250;
 /// Chunks of a run that is to be short, and of a full one.
 const CHUNKS: (usize, usize) = (1, 10);
 /// Turns of a single Service.
@@ -57,6 +60,14 @@ pub fn run(full: bool, rows: &mut Rows) -> Result<()> {
     let chunks = if full { CHUNKS.1 } else { CHUNKS.0 };
     let empty = singles(&cluster, "first", false)?;
     memory(&cluster, 0, rows)?;
+    let alone = creations(&cluster, "alone", ALONE)?;
+    let each = ms(alone) / ALONE as f64;
+    rows.push(Row::new(
+        "addresses",
+        "a creation alone, by as many workers, nothing written after it",
+        "ms",
+        &[each],
+    ));
     let mut sums = Sums::new();
     for chunk in 0..chunks {
         sums.chunk(&cluster, chunk)?;
@@ -118,12 +129,21 @@ impl Sums {
 
     fn chunk(&mut self, cluster: &Cluster, chunk: usize) -> Result<()> {
         let lab = &cluster.lab;
-        let before = Reading::take(lab)?;
-        self.bare.push(bare(cluster, &format!("bare-{chunk}"), CHUNK)?.as_secs_f64());
-        let between = Reading::take(lab)?;
-        let took = ours(cluster, &format!("ours-{chunk}"), CHUNK)?;
-        self.bare_used.add(&between.since(&before));
-        self.used.add(&Reading::take(lab)?.since(&between));
+        let (mut took, mut bare_took) = (Took::default(), Duration::ZERO);
+        for (half, mine) in [(0, true), (1, false), (2, false), (3, true)] {
+            let before = Reading::take(lab)?;
+            let used = if mine {
+                let more = ours(cluster, &format!("ours-{chunk}-{half}"), CHUNK / 2)?;
+                took.addresses += more.addresses;
+                took.everything += more.everything;
+                &mut self.used
+            } else {
+                bare_took += bare(cluster, &format!("bare-{chunk}-{half}"), CHUNK / 2)?;
+                &mut self.bare_used
+            };
+            used.add(&Reading::take(lab)?.since(&before));
+        }
+        self.bare.push(bare_took.as_secs_f64());
         self.ours.push(took);
         eprintln!(
             "  chunk {chunk}: addresses {:.1} s, everything {:.1} s, bare {:.1} s",

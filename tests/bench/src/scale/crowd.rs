@@ -64,7 +64,7 @@ pub fn ours(cluster: &Cluster, prefix: &str, count: usize) -> Result<Took> {
         let since = since.metadata.resource_version.context("a list without version")?;
         let begin = Instant::now();
         let next = AtomicUsize::new(0);
-        let workers = try_join_all((0..WORKERS).map(|_| create(&services, &names, &next)));
+        let workers = try_join_all((0..WORKERS).map(|_| create(&services, &names, &next, None)));
         let (_, addresses, everything) = futures::try_join!(
             workers,
             all_addressed(&services, since.clone(), &names, begin),
@@ -75,9 +75,14 @@ pub fn ours(cluster: &Cluster, prefix: &str, count: usize) -> Result<Took> {
 }
 
 /// One worker: creates the next Service of the list until there is none.
-async fn create(services: &Api<Service>, names: &[String], next: &AtomicUsize) -> Result<()> {
+async fn create(
+    services: &Api<Service>,
+    names: &[String],
+    next: &AtomicUsize,
+    class: Option<&str>,
+) -> Result<()> {
     while let Some(name) = names.get(next.fetch_add(1, Ordering::Relaxed)) {
-        services.create(&PostParams::default(), &service(name, None)?).await?;
+        services.create(&PostParams::default(), &service(name, class)?).await?;
     }
     Ok(())
 }
@@ -138,6 +143,21 @@ async fn all_told(events: &Api<Event>, mut since: String, count: usize, begin: I
             }
         }
     }
+}
+
+/// As many Services of a class that nobody serves, and nothing after it.
+///
+/// # Errors
+/// When the API server refuses one.
+pub fn creations(cluster: &Cluster, prefix: &str, count: usize) -> Result<Duration> {
+    let names: Vec<String> = (0..count).map(|n| format!("{prefix}-{n}")).collect();
+    let services: Api<Service> = Api::namespaced(cluster.client(), NAMESPACE);
+    cluster.block(async {
+        let begin = Instant::now();
+        let next = AtomicUsize::new(0);
+        try_join_all((0..WORKERS).map(|_| create(&services, &names, &next, Some(FOREIGN_CLASS)))).await?;
+        Ok(begin.elapsed())
+    })
 }
 
 /// As many Services of a class that nobody serves, and for each the very writes that
