@@ -6,6 +6,7 @@ use std::net::IpAddr;
 
 use clarion_config::Config;
 use clarion_core::{Labels, NodeName, ServiceKey};
+use clarion_daemon::Store;
 
 /// Everything [`desired`](crate::desired::desired) looks at.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -13,11 +14,11 @@ pub struct View {
     /// The configuration in force.
     pub config: Config,
     /// Services that are ours: of type LoadBalancer, of our class, with an address or without.
-    pub services: BTreeMap<ServiceKey, Service>,
+    pub services: Store<ServiceKey, Service>,
     /// Where Services are served.
     pub endpoints: BTreeMap<ServiceKey, Endpoints>,
     /// The cluster's nodes.
-    pub nodes: BTreeMap<NodeName, Node>,
+    pub nodes: Store<NodeName, Node>,
     /// TCP-MD5 keys by Secret name, of the Secrets that BGPPeers name.
     pub secrets: BTreeMap<String, SecretValue>,
 }

@@ -6,8 +6,9 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use anyhow::Context;
+use clarion_api::{AGENT_LEASE_PREFIX, AGENT_LEASES, LABEL_SLICE_SERVICE};
 use clarion_config::legacy::{self, Legacy, Source};
-use clarion_config::{Config, Objects, Outcome, Pool, Problem};
+use clarion_config::{Config, EXCLUDE_LABEL, Objects, Outcome, Pool, Problem, serves};
 use clarion_controller::service::ServiceView;
 use clarion_core::{Labels, ServiceKey};
 use k8s_openapi::api::coordination::v1::Lease;
@@ -16,13 +17,6 @@ use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::api::{Api, ListParams};
 use kube::{Client, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
-
-/// The label by which agents' Leases are found.
-const AGENT_LEASES: &str = "clarion.dev/agent=true";
-/// The label, of whatever value, by which a node announces nothing.
-const EXCLUDED: &str = "node.kubernetes.io/exclude-from-external-load-balancers";
-/// A Lease is named for its node; its holder is one process on it.
-const LEASE_PREFIX: &str = "clarion-agent-";
 
 /// What was read. Nothing here is written back.
 pub(crate) struct Cluster {
@@ -112,7 +106,7 @@ impl Cluster {
             slices,
             leases: leases
                 .into_iter()
-                .filter_map(|l| Some((l.name_any().strip_prefix(LEASE_PREFIX)?.to_owned(), l)))
+                .filter_map(|l| Some((l.name_any().strip_prefix(AGENT_LEASE_PREFIX)?.to_owned(), l)))
                 .collect(),
             l2_status,
             bgp_status,
@@ -193,7 +187,7 @@ impl Cluster {
             let conditions = node.status.as_ref().and_then(|status| status.conditions.as_deref());
             let mut conditions = conditions.unwrap_or_default().iter();
             !conditions.any(|c| c.type_ == "NetworkUnavailable" && c.status == "True")
-                && !node.labels().contains_key(EXCLUDED)
+                && !node.labels().contains_key(EXCLUDE_LABEL)
         };
         let mut all: Vec<_> =
             self.nodes.iter().filter(available).map(|n| (n.name_any(), n.labels().clone())).collect();
@@ -250,13 +244,12 @@ impl Cluster {
         let mut nodes = BTreeMap::new();
         for slice in self.slices.iter().filter(|s| {
             s.namespace().as_deref() == Some(&key.namespace)
-                && s.labels().get("kubernetes.io/service-name") == Some(&key.name)
+                && s.labels().get(LABEL_SLICE_SERVICE) == Some(&key.name)
         }) {
             for endpoint in &slice.endpoints {
                 let conditions = endpoint.conditions.as_ref();
-                let ready = conditions.and_then(|c| c.ready).unwrap_or(true);
-                let serving = conditions.and_then(|c| c.serving).unwrap_or(false);
-                if (ready || serving) && !endpoint.addresses.is_empty() {
+                let (ready, serving) = (conditions.and_then(|c| c.ready), conditions.and_then(|c| c.serving));
+                if serves(ready, serving, &endpoint.addresses) {
                     *nodes.entry(endpoint.node_name.clone().unwrap_or_default()).or_default() += 1;
                 }
             }

@@ -1,11 +1,15 @@
 //! Tells events. Best effort and apart from everything else: a full queue drops and
-//! counts, nothing waits for an event, and who leads no longer says no more.
+//! counts, nothing waits for an event, and who leads no longer says no more. While
+//! addresses keep coming, events wait ([`Patience`]).
 //!
 //! The `source` is `metallb-controller`, because users select by it; the newer field
 //! `reportingComponent` says who it really was. An event's name is made of what it says,
 //! so that saying it again, after a restart too, counts up one event and makes no other.
 
-use clarion_daemon::chain;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use clarion_daemon::{Patience, chain};
 use futures::StreamExt;
 use k8s_openapi::api::core::v1::{Event, EventSource, ObjectReference};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
@@ -132,9 +136,22 @@ fn shortened(message: &str) -> String {
 pub struct Teller {
     queue: mpsc::Sender<Told>,
     metrics: Metrics,
+    patience: Shared,
+}
+
+/// The tellers' and the writer's.
+type Shared = Arc<Mutex<Patience>>;
+
+fn patience(shared: &Shared) -> std::sync::MutexGuard<'_, Patience> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Teller {
+    /// A status is being written, for which somebody waits: events are not.
+    pub fn urgent(&self) {
+        patience(&self.patience).urgent(Instant::now());
+    }
+
     /// Hands in an event. Never waits.
     pub fn tell(&self, told: Told) {
         if self.queue.try_send(told).is_err() {
@@ -168,15 +185,17 @@ pub fn start(
     metrics: Metrics,
 ) -> (Teller, impl Future<Output = ()>) {
     let (queue, told) = mpsc::channel(QUEUE);
-    let teller = Teller { queue, metrics: metrics.clone() };
+    let shared = Shared::default();
+    let teller = Teller { queue, metrics: metrics.clone(), patience: Arc::clone(&shared) };
     let stream =
         futures::stream::unfold(told, |mut told| async move { told.recv().await.map(|one| (one, told)) });
     let task = async move {
         let writer = Writer { client, fence, instance };
         stream
             .for_each_concurrent(AT_ONCE, |told| {
-                let (writer, metrics) = (&writer, &metrics);
+                let (writer, metrics, shared) = (&writer, &metrics, &shared);
                 async move {
+                    turn(shared).await;
                     metrics.client_updates.inc();
                     match writer.write(&told).await {
                         Ok(()) => {}
@@ -197,6 +216,24 @@ pub fn start(
             .await;
     };
     (teller, task)
+}
+
+/// Waits until one event may be written.
+async fn turn(shared: &Shared) {
+    loop {
+        let now = Instant::now();
+        let wait = {
+            let mut patience = patience(shared);
+            if patience.allowance(now) > 0 {
+                patience.spend(1);
+                return;
+            }
+            patience.next(now)
+        };
+        if let Some(until) = wait {
+            tokio::time::sleep_until(until.into()).await;
+        }
+    }
 }
 
 struct Writer {

@@ -149,13 +149,14 @@ impl Wires {
         while writes.len() < WRITES && self.fence.holds() {
             let Some(planned) = state.next(Instant::now()) else { return };
             let (key, plan) = planned;
-            let service = state.index().services.objects.get(&key).cloned();
+            let service = state.index().services.get(&key).cloned();
             let Some(write) = plan.write.clone() else {
                 self.teller.tell_all(service.as_deref(), &plan.sayings, None);
                 continue;
             };
             let (client, fence, class) = (self.client.clone(), self.fence.clone(), self.class.clone());
             self.metrics.client_updates.inc();
+            self.teller.urgent();
             writes.spawn(async move {
                 let result = writer::write(&client, &fence, class.as_deref(), &write).await;
                 Outcome { service, plan, key, result }
@@ -185,7 +186,7 @@ impl Wires {
         let parsed = state.parsed();
         let counters = state.planner().map(crate::planner::Planner::counters).unwrap_or_default();
         self.metrics.show_pools(&counters);
-        self.metrics.config_loaded.set(i64::from(state.index().config_synced()));
+        self.metrics.config_loaded.set(i64::from(state.index().config.synced()));
         self.metrics.config_stale.set(i64::from(!parsed.problems.is_empty()));
         self.metrics.leading.set(i64::from(state.planner().is_some()));
         let pending = state.planner().map_or(0, crate::planner::Planner::pending);

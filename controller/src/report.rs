@@ -150,7 +150,7 @@ impl Report {
     #[must_use]
     pub fn new(index: &Index, parsed: &Outcome, counters: &BTreeMap<PoolName, PoolCounters>) -> Self {
         let mut objects = Vec::new();
-        for pool in index.pools.objects.values() {
+        for pool in index.config.pools.values() {
             let name = PoolName::new(pool.name_any());
             // A pool that is not in force has nothing to give.
             let counters = counters.get(&name).copied().unwrap_or_default();
@@ -166,11 +166,11 @@ impl Report {
         ) -> Vec<ObjectReport> {
             objects.map(|object| one(object.as_ref(), parsed)).collect()
         }
-        objects.extend(all(index.l2.objects.values(), parsed));
-        objects.extend(all(index.bgp.objects.values(), parsed));
-        objects.extend(all(index.peers.objects.values(), parsed));
-        objects.extend(all(index.bfd.objects.values(), parsed));
-        objects.extend(all(index.communities.objects.values(), parsed));
+        objects.extend(all(index.config.l2.values(), parsed));
+        objects.extend(all(index.config.bgp.values(), parsed));
+        objects.extend(all(index.config.peers.values(), parsed));
+        objects.extend(all(index.config.bfd.values(), parsed));
+        objects.extend(all(index.config.communities.values(), parsed));
         // Each line says by itself what it is, as in the agents' states.
         let summary = parsed.problems.iter().map(|problem| format!("configuration error: {problem}"));
         Self { objects, summary: lines(summary), configmap: configmap(index, &parsed.problems) }
@@ -178,7 +178,7 @@ impl Report {
 }
 
 fn configmap(index: &Index, problems: &[Problem]) -> Option<ConfigMapReport> {
-    let source = index.configmap()?;
+    let source = index.config.configmap()?;
     let about = About {
         api_version: "v1".to_owned(),
         kind: "ConfigMap".to_owned(),
@@ -187,7 +187,7 @@ fn configmap(index: &Index, problems: &[Problem]) -> Option<ConfigMapReport> {
         uid: source.uid.clone(),
     };
     let mine = problems.iter().filter(|problem| problem.object.kind == about.kind).map(said);
-    let ignored = index.objects(&source.namespace).configmap_notice();
+    let ignored = index.config.objects(&source.namespace).configmap_notice();
     Some(ConfigMapReport { problem: lines(mine), ignored, about })
 }
 
@@ -329,7 +329,7 @@ pub fn state(summary: &str, configmap: Option<&ConfigMapReport>, now: &Time) -> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::index::{Change, Edit};
+    use crate::index::{ConfigEdit, Edit};
     use clarion_config::Config;
     use k8s_openapi::jiff::Timestamp;
     use std::sync::Arc;
@@ -342,7 +342,7 @@ mod tests {
         });
         let pool: IPAddressPool = serde_json::from_value(object).unwrap();
         let mut index = Index::default();
-        index.apply(Change::Pool(Edit::Apply("gold".into(), Arc::new(pool))));
+        index.config.apply(ConfigEdit::Pool(Edit::Apply("gold".into(), Arc::new(pool))));
         index
     }
 
@@ -390,7 +390,7 @@ mod tests {
     #[test]
     fn a_pool_with_odd_addresses_is_in_force_and_told_so_once() {
         let report = |index: &Index| {
-            let objects = index.objects("metallb-system");
+            let objects = index.config.objects("metallb-system");
             Report::new(index, &clarion_config::parse(&objects, &Config::default()), &BTreeMap::new())
         };
         let written = report(&pool(&json!(null))).objects[0].status(&second(0));

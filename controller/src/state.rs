@@ -111,11 +111,11 @@ impl State {
         let touched = self.index.apply(change);
         let syncing = !self.synced;
         if touched.config {
-            self.unknown = self.index.unknown();
+            self.unknown = self.index.config.unknown();
         }
         self.synced = self.synced || (self.unknown.is_none() && self.index.unsynced().is_empty());
         self.changed |= touched.config || syncing;
-        if touched.config && self.index.config_synced() {
+        if touched.config && self.index.config.synced() {
             self.reparse();
         }
         if touched.namespaces
@@ -162,7 +162,7 @@ impl State {
             if self.retries.waits(&key) {
                 continue;
             }
-            let Some(service) = self.index.services.objects.get(&key) else { continue };
+            let Some(service) = self.index.services.get(&key) else { continue };
             let plan = planner.plan(service, &self.index.namespace_labels(&key.namespace));
             self.changed = true;
             if let Some(write) = &plan.write {
@@ -185,14 +185,14 @@ impl State {
         if let (Some(planner), Written::Stale | Written::Failed) = (&mut self.planner, &result) {
             planner.unsaid(key, sayings);
         }
-        let seen = self.index.services.objects.get(key).map(|service| service.resource_version.as_str());
+        let seen = self.index.services.get(key).map(|service| service.resource_version.as_str());
         match result {
             Written::Done(service) => {
                 self.retries.remove(key);
                 // The watch will tell the same. Until then nothing is planned from
                 // what we know to be old; unless the watch has told of something newer.
                 if let (Some(service), true) = (service, seen == Some(&version)) {
-                    self.index.services.objects.insert(key.clone(), service);
+                    self.index.services.insert(key.clone(), service);
                 }
             }
             Written::Stale if seen != Some(&version) => again = true,
@@ -219,7 +219,7 @@ impl State {
         }
         // Who does not lead must not know better than the leader, also once it leads.
         let parse = if self.leading { clarion_config::parse } else { clarion_config::follow };
-        let parsed = parse(&self.index.objects(&self.namespace), &self.parsed.config);
+        let parsed = parse(&self.index.config.objects(&self.namespace), &self.parsed.config);
         let same_pools = parsed.config.pools == self.parsed.config.pools;
         let same_set_aside = parsed.config.set_aside == self.parsed.config.set_aside;
         self.parsed = parsed;
@@ -236,8 +236,7 @@ impl State {
         if self.planner.is_some() || !self.leading || !self.synced {
             return;
         }
-        self.planner =
-            Some(Planner::start(&self.parsed, self.index.services.objects.values().map(AsRef::as_ref)));
+        self.planner = Some(Planner::start(&self.parsed, self.index.services.values().map(AsRef::as_ref)));
         self.changed = true;
         self.enqueue_all();
     }
@@ -251,7 +250,7 @@ impl State {
     }
 
     fn enqueue_all(&mut self) {
-        for key in self.index.services.objects.keys().cloned().collect::<Vec<_>>() {
+        for key in self.index.services.keys().cloned().collect::<Vec<_>>() {
             self.enqueue(key);
         }
     }

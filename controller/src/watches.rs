@@ -4,14 +4,12 @@
 
 use std::sync::Arc;
 
-use clarion_config::legacy::{self, Source};
 use clarion_core::ServiceKey;
-use clarion_daemon::Object;
 use clarion_daemon::watch::{Edit, Watches};
-use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Service};
+use clarion_daemon::{Object, configuration};
+use k8s_openapi::api::core::v1::{Namespace, Service};
 use kube::api::ApiResource;
-use kube::{Client, Resource, ResourceExt};
-use serde::de::DeserializeOwned;
+use kube::{Client, ResourceExt};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio_util::task::TaskTracker;
@@ -45,38 +43,10 @@ pub fn start(
         Change::Namespace,
         changes.clone(),
     );
-    // That one and no other, which is all that the role allows.
-    let configmap = watches.of(client, &ApiResource::erase::<ConfigMap>(&()), Some(namespace));
-    let configmap = configmap.named(legacy::NAME).follow(
-        |object| {
-            let source = Source::new(&object.metadata, object.facts::<ConfigMap>().data.as_ref());
-            (object.name_any(), Some(Arc::new(source)))
-        },
-        Change::ConfigMap,
-        changes.clone(),
-    );
-    macro_rules! objects {
-        ($kind:ident, $change:path) => {
-            tracker.spawn(
-                watches.of(client, &ApiResource::erase::<clarion_api::$kind>(&()), Some(namespace)).follow(
-                    configuration::<clarion_api::$kind>,
-                    $change,
-                    changes.clone(),
-                ),
-            )
-        };
-    }
-    vec![
-        tracker.spawn(services),
-        tracker.spawn(namespaces),
-        tracker.spawn(configmap),
-        objects!(IPAddressPool, Change::Pool),
-        objects!(L2Advertisement, Change::L2),
-        objects!(BGPAdvertisement, Change::Bgp),
-        objects!(BGPPeer, Change::Peer),
-        objects!(BFDProfile, Change::Bfd),
-        objects!(Community, Change::Community),
-    ]
+    let configuration = configuration::watch(watches, client, namespace, Change::Config, changes);
+    let mut all = vec![tracker.spawn(services), tracker.spawn(namespaces)];
+    all.extend(configuration.into_iter().map(|watch| tracker.spawn(watch)));
+    all
 }
 
 /// Watches Services, and begins again with a list when another term of leadership begins.
@@ -105,30 +75,5 @@ async fn services(
             () = watch.follow(read, change, changes.clone()) => return,
             Ok(()) = terms.changed() => {}
         }
-    }
-}
-
-/// A configuration object, by its name.
-fn configuration<K>(object: Object) -> (String, Option<Arc<K>>)
-where
-    K: Resource<DynamicType = ()> + DeserializeOwned + Default,
-{
-    let name = object.name_any();
-    let (metadata, body) = object.into_parts();
-    (name, Some(Arc::new(clarion_config::decode(metadata, body))))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use clarion_api::L2Advertisement;
-    use serde_json::json;
-
-    #[test]
-    fn an_object_that_cannot_be_read_keeps_its_name() {
-        let text = json!({ "metadata": { "name": "odd", "uid": "u" } }).to_string();
-        let (name, object) = configuration::<L2Advertisement>(serde_json::from_str(&text).unwrap());
-        let object = object.unwrap();
-        assert_eq!((name.as_str(), object.metadata.uid.as_deref()), ("odd", Some("u")));
     }
 }

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use clarion_api::{IPAddressPool, IPAddressPoolSpec};
 use clarion_config::legacy::Source;
-use clarion_controller::index::{Change, Edit};
+use clarion_controller::index::{Change, ConfigEdit, Edit};
 use clarion_controller::report::{CONFIGMAP_CONDITION, OBJECTS_WIN, Report, state};
 use clarion_controller::service::ServiceView;
 use clarion_controller::state::State;
@@ -26,14 +26,10 @@ fn leading(text: Option<&str>) -> State {
     let all = ["has", "wants"].map(|name| (ServiceKey::new("ns", name), Arc::new(service(name))));
     state.handle(Change::Service(Edit::Reset(all.into())));
     state.handle(Change::Namespace(Edit::Reset(BTreeMap::new())));
-    state.handle(Change::Pool(Edit::Reset(BTreeMap::new())));
-    state.handle(Change::L2(Edit::Reset(BTreeMap::new())));
-    state.handle(Change::Bgp(Edit::Reset(BTreeMap::new())));
-    state.handle(Change::Peer(Edit::Reset(BTreeMap::new())));
-    state.handle(Change::Bfd(Edit::Reset(BTreeMap::new())));
-    state.handle(Change::Community(Edit::Reset(BTreeMap::new())));
+    let others = ConfigEdit::nothing().into_iter().filter(|edit| !matches!(edit, ConfigEdit::ConfigMap(_)));
+    others.for_each(|edit| state.handle(Change::Config(edit)));
     let sources = text.map(|text| ("config".to_owned(), source(text)));
-    state.handle(Change::ConfigMap(Edit::Reset(sources.into_iter().collect())));
+    state.handle(Change::Config(ConfigEdit::ConfigMap(Edit::Reset(sources.into_iter().collect()))));
     state
 }
 
@@ -56,7 +52,7 @@ fn source(text: &str) -> Arc<Source> {
 }
 
 fn edit(state: &mut State, text: &str) {
-    state.handle(Change::ConfigMap(Edit::Apply("config".into(), source(text))));
+    state.handle(Change::Config(ConfigEdit::ConfigMap(Edit::Apply("config".into(), source(text)))));
 }
 
 /// Everything that is planned now: Service, addresses, pool.
@@ -126,7 +122,7 @@ fn the_first_pool_object_ends_it_and_nobody_loses_an_address() {
     };
     let mut pool = IPAddressPool::new("new", spec);
     pool.metadata.namespace = Some(NAMESPACE.into());
-    state.handle(Change::Pool(Edit::Apply("new".into(), Arc::new(pool))));
+    state.handle(Change::Config(ConfigEdit::Pool(Edit::Apply("new".into(), Arc::new(pool)))));
     assert_eq!(plans(&mut state), ["wants: 198.51.100.0 of new"], "`has` keeps what it has");
     let state = shown(&state);
     assert_eq!(state["result"], "Valid");
@@ -139,7 +135,7 @@ fn the_first_pool_object_ends_it_and_nobody_loses_an_address() {
 fn deleting_it_is_deleting_its_pools() {
     let mut state = leading(Some(GOOD));
     plans(&mut state);
-    state.handle(Change::ConfigMap(Edit::Delete("config".into())));
+    state.handle(Change::Config(ConfigEdit::ConfigMap(Edit::Delete("config".into()))));
     assert!(state.parsed().config.pools.is_empty());
     assert!(plans(&mut state).contains(&"has:  of ".to_owned()));
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use clarion_api::{IPAddressPool, IPAddressPoolSpec};
-use clarion_controller::index::{Change, Edit};
+use clarion_controller::index::{Change, ConfigEdit, Edit};
 use clarion_controller::planner::{ServicePlan, StatusWrite};
 use clarion_controller::service::ServiceView;
 use clarion_controller::state::{State, Written};
@@ -43,14 +43,9 @@ impl Bench {
         let all = views.into_iter().map(|view| (view.key.clone(), Arc::new(view))).collect();
         bench.state.handle(Change::Service(Edit::Reset(all)));
         bench.state.handle(Change::Namespace(Edit::Reset(BTreeMap::new())));
-        bench.state.handle(Change::L2(Edit::Reset(BTreeMap::new())));
-        bench.state.handle(Change::Bgp(Edit::Reset(BTreeMap::new())));
-        bench.state.handle(Change::Peer(Edit::Reset(BTreeMap::new())));
-        bench.state.handle(Change::Bfd(Edit::Reset(BTreeMap::new())));
-        bench.state.handle(Change::Community(Edit::Reset(BTreeMap::new())));
-        bench.state.handle(Change::ConfigMap(Edit::Reset(BTreeMap::new())));
+        ConfigEdit::nothing().into_iter().for_each(|edit| bench.state.handle(Change::Config(edit)));
         let pools = pools.iter().map(|(name, range)| ((*name).to_owned(), pool(name, range))).collect();
-        bench.state.handle(Change::Pool(Edit::Reset(pools)));
+        bench.state.handle(Change::Config(ConfigEdit::Pool(Edit::Reset(pools))));
         bench
     }
 
@@ -186,7 +181,9 @@ fn whoever_does_not_lead_plans_nothing() {
 fn nothing_is_planned_before_every_kind_has_been_seen() {
     let mut state = State::new("metallb-system");
     state.lead(true);
-    state.handle(Change::Pool(Edit::Reset([("a".to_owned(), pool("a", "192.0.2.0/24"))].into())));
+    state.handle(Change::Config(ConfigEdit::Pool(Edit::Reset(
+        [("a".to_owned(), pool("a", "192.0.2.0/24"))].into(),
+    ))));
     state.handle(Change::Service(Edit::Reset(BTreeMap::new())));
     assert!(state.planner().is_none());
     assert!(state.index().unsynced().contains(&"l2advertisements"));
@@ -305,7 +302,7 @@ fn a_pool_that_goes_takes_its_addresses_with_it_and_says_so() {
     let mut bench =
         Bench::leading(&[("a", "192.0.2.0/24"), ("b", "198.51.100.0/24")], &[("x", holding("192.0.2.0"))]);
     bench.next();
-    bench.state.handle(Change::Pool(Edit::Delete("a".into())));
+    bench.state.handle(Change::Config(ConfigEdit::Pool(Edit::Delete("a".into()))));
     let lost = r#"ClearAssignment: current IP for "ns/x" not allowed by config, will attempt for new IP assignment: ["192.0.2.0"] is not allowed in config"#;
     let got = r#"IPAllocated: Assigned IP ["198.51.100.0"]"#;
     assert_eq!(bench.next(), planned("x", "[198.51.100.0] of b on 1", &[lost, got]));
@@ -318,7 +315,7 @@ fn who_loses_an_address_and_finds_no_other_is_told_both_with_one_write() {
         r#"AllocationFailed: Failed to allocate IP for "ns/x": no available IPs: there is no IPAddressPool"#;
     let mut bench = Bench::leading(&[("a", "192.0.2.0/24")], &[("x", holding("192.0.2.0"))]);
     assert_eq!(bench.next(), None);
-    bench.state.handle(Change::Pool(Edit::Delete("a".into())));
+    bench.state.handle(Change::Config(ConfigEdit::Pool(Edit::Delete("a".into()))));
     let both = |version: u32| planned("x", &format!("[] of - on {version}"), &[lost, refused]);
     assert_eq!(bench.next(), both(1));
     assert_eq!(bench.next(), None, "one write of a Service at a time");
@@ -356,7 +353,7 @@ fn beside_a_pool_set_aside_only_what_belongs_to_no_pool_is_taken_back() {
     let services = [("x", holding("192.0.2.150")), ("y", holding("192.0.2.250"))];
     let mut bench = Bench::leading(&pools, &services);
     assert_eq!(bench.next(), None);
-    bench.state.handle(Change::Pool(Edit::Apply("a".into(), pool("a", "192.0.2.0/25"))));
+    bench.state.handle(Change::Config(ConfigEdit::Pool(Edit::Apply("a".into(), pool("a", "192.0.2.0/25")))));
     assert!(bench.state.parsed().config.set_aside.contains_key(&"b".into()));
     assert_eq!(bench.next(), planned("x", "[192.0.2.150] of b on 1", &[]), "it belongs to b now");
     let lost = r#"ClearAssignment: current IP for "ns/y" not allowed by config, will attempt for new IP assignment: ["192.0.2.250"] is not allowed in config"#;
@@ -364,7 +361,7 @@ fn beside_a_pool_set_aside_only_what_belongs_to_no_pool_is_taken_back() {
     assert_eq!(bench.next(), planned("y", "[192.0.2.0] of a on 2", &[lost, got]));
     bench.store("x", &["192.0.2.150"], Some("b"));
     assert_eq!(bench.next(), None);
-    bench.state.handle(Change::Pool(Edit::Delete("b".into())));
+    bench.state.handle(Change::Config(ConfigEdit::Pool(Edit::Delete("b".into()))));
     let (name, write, events) = bench.next().unwrap();
     assert_eq!((name.as_str(), write.as_deref()), ("x", Some("[192.0.2.1] of a on 3")));
     assert_eq!(events.len(), 2, "{events:?}");

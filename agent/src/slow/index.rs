@@ -2,12 +2,11 @@
 //! it events and compare whole values.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
-use clarion_api::{BFDProfile, BGPAdvertisement, BGPPeer, Community, IPAddressPool, L2Advertisement};
-use clarion_config::legacy::{self, Legacy, Source};
-use clarion_config::{Objects, PeerSecret, Problem, follow};
+use clarion_config::{PeerSecret, Problem, follow};
 use clarion_core::{NodeName, ServiceKey};
+use clarion_daemon::Store;
+use clarion_daemon::configuration::{ConfigEdit, Configuration};
 use clarion_daemon::watch::Edit;
 use clarion_l2::ownership::Input;
 
@@ -23,45 +22,7 @@ pub(crate) enum Event {
     /// The renewal as text.
     Lease(Edit<NodeName, String>),
     Secret(Edit<String, SecretValue>),
-    Pool(Edit<String, Arc<IPAddressPool>>),
-    L2(Edit<String, Arc<L2Advertisement>>),
-    Bgp(Edit<String, Arc<BGPAdvertisement>>),
-    Peer(Edit<String, Arc<BGPPeer>>),
-    Bfd(Edit<String, Arc<BFDProfile>>),
-    Community(Edit<String, Arc<Community>>),
-    /// The ConfigMap of the first releases.
-    ConfigMap(Edit<String, Source>),
-}
-
-#[derive(Debug)]
-struct Table<K, V> {
-    rows: BTreeMap<K, V>,
-    synced: bool,
-}
-
-impl<K, V> Default for Table<K, V> {
-    fn default() -> Self {
-        Self { rows: BTreeMap::new(), synced: false }
-    }
-}
-
-impl<K: Ord, V: PartialEq> Table<K, V> {
-    /// Whether something changed; the first complete list always does.
-    fn apply(&mut self, change: Edit<K, V>) -> bool {
-        match change {
-            Edit::Apply(key, value) => {
-                let same = self.rows.get(&key) == Some(&value);
-                self.rows.insert(key, value);
-                !same
-            }
-            Edit::Delete(key) => self.rows.remove(&key).is_some(),
-            Edit::Reset(rows) => {
-                let same = self.synced && self.rows == rows;
-                (self.rows, self.synced) = (rows, true);
-                !same
-            }
-        }
-    }
+    Config(ConfigEdit),
 }
 
 /// Everything the watches said.
@@ -69,21 +30,11 @@ impl<K: Ord, V: PartialEq> Table<K, V> {
 pub(crate) struct Index {
     namespace: String,
     view: View,
-    services: bool,
-    nodes: bool,
-    slices: Table<(String, String), (ServiceKey, Endpoints)>,
+    slices: Store<(String, String), (ServiceKey, Endpoints)>,
     /// Which slices a Service has, so that a change looks at its own only.
     slices_of: BTreeMap<ServiceKey, BTreeSet<(String, String)>>,
-    leases: Table<NodeName, String>,
-    pools: Table<String, Arc<IPAddressPool>>,
-    l2: Table<String, Arc<L2Advertisement>>,
-    bgp: Table<String, Arc<BGPAdvertisement>>,
-    peers: Table<String, Arc<BGPPeer>>,
-    bfd: Table<String, Arc<BFDProfile>>,
-    communities: Table<String, Arc<Community>>,
-    configmaps: Table<String, Source>,
-    /// What the ConfigMap says, or said while it could be read.
-    legacy: Option<Arc<Legacy>>,
+    leases: Store<NodeName, String>,
+    config: Configuration,
     /// Whether the configuration is not known, although all of it has been seen.
     unknown: bool,
     problems: Vec<Problem>,
@@ -99,8 +50,8 @@ impl Index {
     /// what they mean for the fast half is pushed to `liveness`.
     pub(crate) fn apply(&mut self, event: Event, liveness: &mut Vec<Input>) -> bool {
         match event {
-            Event::Service(change) => apply_to(&mut self.view.services, &mut self.services, change),
-            Event::Node(change) => apply_to(&mut self.view.nodes, &mut self.nodes, change),
+            Event::Service(change) => self.view.services.apply(change),
+            Event::Node(change) => self.view.nodes.apply(change),
             Event::Slice(change) => self.apply_slice(change),
             Event::Lease(change) => {
                 self.apply_lease(change, liveness);
@@ -116,37 +67,22 @@ impl Index {
                 self.view.secrets.extend(all);
                 news
             }
-            Event::Pool(change) => self.pools.apply(change) && self.parse(),
-            Event::L2(change) => self.l2.apply(change) && self.parse(),
-            Event::Bgp(change) => self.bgp.apply(change) && self.parse(),
-            Event::Peer(change) => self.peers.apply(change) && self.parse(),
-            Event::Bfd(change) => self.bfd.apply(change) && self.parse(),
-            Event::Community(change) => self.communities.apply(change) && self.parse(),
-            Event::ConfigMap(change) => self.apply_configmap(change),
+            Event::Config(change) => self.config.apply(change) && self.parse(),
         }
     }
 
     /// The kinds whose first list has not come, for `/readyz`. Nothing may be
     /// derived from the view until this is empty.
     pub(crate) fn missing(&self) -> Vec<&'static str> {
-        [
-            ("Services", self.services),
-            ("EndpointSlices", self.slices.synced),
-            ("Nodes", self.nodes),
-            ("Leases", self.leases.synced),
-            ("IPAddressPools", self.pools.synced),
-            ("L2Advertisements", self.l2.synced),
-            ("BGPAdvertisements", self.bgp.synced),
-            ("BGPPeers", self.peers.synced),
-            ("BFDProfiles", self.bfd.synced),
-            ("Communities", self.communities.synced),
-            ("ConfigMaps", self.configmaps.synced),
+        let own = [
+            ("services", self.view.services.synced()),
+            ("endpointslices", self.slices.synced()),
+            ("nodes", self.view.nodes.synced()),
+            ("leases", self.leases.synced()),
             ("a ConfigMap that can be read", !self.unknown),
-        ]
-        .into_iter()
-        .filter(|(_, synced)| !synced)
-        .map(|(kind, _)| kind)
-        .collect()
+        ];
+        let own = own.into_iter().filter(|(_, synced)| !synced).map(|(kind, _)| kind);
+        own.chain(self.config.unsynced()).collect()
     }
 
     /// What is known.
@@ -170,32 +106,12 @@ impl Index {
             .collect()
     }
 
-    fn config_synced(&self) -> bool {
-        self.pools.synced
-            && self.l2.synced
-            && self.bgp.synced
-            && self.peers.synced
-            && self.bfd.synced
-            && self.communities.synced
-            && self.configmaps.synced
-    }
-
     /// Whether the configuration in force, or what is wrong with it, changed.
     fn parse(&mut self) -> bool {
-        // A half-seen configuration would quarantine what only lacks its other half.
-        if !self.config_synced() {
+        if !self.config.synced() {
             return false;
         }
-        let objects = Objects {
-            namespace: self.namespace.clone(),
-            pools: self.pools.rows.values().cloned().collect(),
-            l2: self.l2.rows.values().cloned().collect(),
-            bgp: self.bgp.rows.values().cloned().collect(),
-            peers: self.peers.rows.values().cloned().collect(),
-            bfd: self.bfd.rows.values().cloned().collect(),
-            communities: self.communities.rows.values().cloned().collect(),
-            legacy: self.legacy.clone(),
-        };
+        let objects = self.config.objects(&self.namespace);
         let unknown = objects.unknown();
         self.unknown = unknown.is_some();
         if let Some(problem) = unknown {
@@ -209,26 +125,14 @@ impl Index {
         changed
     }
 
-    fn apply_configmap(&mut self, change: Edit<String, Source>) -> bool {
-        if !self.configmaps.apply(change) {
-            return false;
-        }
-        let before = self.legacy.take();
-        let source = self.configmaps.rows.get(legacy::NAME);
-        self.legacy = source.map(|source| Arc::new(Legacy::read(source, before.as_deref())));
-        self.parse()
-    }
-
     fn apply_slice(&mut self, change: Edit<(String, String), (ServiceKey, Endpoints)>) -> bool {
         let services: BTreeSet<ServiceKey> = match &change {
             Edit::Apply(key, (service, _)) => {
-                let before = self.slices.rows.get(key).map(|(s, _)| s.clone());
+                let before = self.slices.get(key).map(|(s, _)| s.clone());
                 before.into_iter().chain([service.clone()]).collect()
             }
-            Edit::Delete(key) => self.slices.rows.get(key).map(|(s, _)| s.clone()).into_iter().collect(),
-            Edit::Reset(rows) => {
-                self.slices.rows.values().chain(rows.values()).map(|(s, _)| s.clone()).collect()
-            }
+            Edit::Delete(key) => self.slices.get(key).map(|(s, _)| s.clone()).into_iter().collect(),
+            Edit::Reset(rows) => self.slices.values().chain(rows.values()).map(|(s, _)| s.clone()).collect(),
         };
         self.find_slices(&change);
         if !self.slices.apply(change) {
@@ -237,7 +141,7 @@ impl Index {
         let mut union: BTreeMap<&ServiceKey, Endpoints> = BTreeMap::new();
         for service in &services {
             for id in self.slices_of.get(service).into_iter().flatten() {
-                let Some((_, endpoints)) = self.slices.rows.get(id) else { continue };
+                let Some((_, endpoints)) = self.slices.get(id) else { continue };
                 let all = union.entry(service).or_default();
                 all.nodes.extend(endpoints.nodes.iter().cloned());
                 all.elsewhere |= endpoints.elsewhere;
@@ -273,7 +177,7 @@ impl Index {
     }
 
     fn lose_slice(&mut self, id: &(String, String)) {
-        let Some((service, _)) = self.slices.rows.get(id) else { return };
+        let Some((service, _)) = self.slices.get(id) else { return };
         if let Some(slices) = self.slices_of.get_mut(service) {
             slices.remove(id);
             if slices.is_empty() {
@@ -289,7 +193,7 @@ impl Index {
             }
             Edit::Delete(node) => liveness.push(Input::LeaseGone(node.clone())),
             Edit::Reset(rows) => {
-                let gone = self.leases.rows.keys().filter(|n| !rows.contains_key(n));
+                let gone = self.leases.keys().filter(|n| !rows.contains_key(n));
                 liveness.extend(gone.cloned().map(Input::LeaseGone));
                 let seen = rows.iter();
                 liveness.extend(
@@ -299,11 +203,4 @@ impl Index {
         }
         self.leases.apply(change);
     }
-}
-
-fn apply_to<K: Ord, V: PartialEq>(rows: &mut BTreeMap<K, V>, synced: &mut bool, change: Edit<K, V>) -> bool {
-    let mut table = Table { rows: std::mem::take(rows), synced: *synced };
-    let changed = table.apply(change);
-    (*rows, *synced) = (table.rows, table.synced);
-    changed
 }

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use clarion_api::{AGENT_LEASE_PREFIX, LABEL_AGENT};
 use clarion_core::NodeName;
 use clarion_daemon::chain;
 use clarion_netlink::Mac;
@@ -17,10 +18,6 @@ use tokio::sync::watch;
 
 use crate::fast::FastStatus;
 
-/// Leases of agents are `clarion-agent-NODE`.
-pub(super) const PREFIX: &str = "clarion-agent-";
-/// And carry this label.
-pub(super) const SELECTOR: &str = "clarion.dev/agent=true";
 const MANAGER: &str = "clarion-agent-lease";
 /// How often it is renewed, and how long one attempt may take: two renewals may be
 /// lost and the third still comes before the Lease is stale.
@@ -83,7 +80,7 @@ pub(super) async fn renew(
         resigned = false;
         let macs = status.borrow().interfaces.iter().map(|i| (i.name.clone(), format_mac(i.mac))).collect();
         let lease = lease(&node, &boot, &own.borrow(), &macs);
-        let name = format!("{PREFIX}{node}");
+        let name = format!("{AGENT_LEASE_PREFIX}{node}");
         let params = PatchParams::apply(MANAGER).force();
         let patch = Patch::Apply(&lease);
         let attempt = tokio::time::timeout(PERIOD, api.patch(&name, &params, &patch));
@@ -111,8 +108,8 @@ fn lease(node: &NodeName, boot: &str, own: &Own, macs: &BTreeMap<String, String>
         "apiVersion": "coordination.k8s.io/v1",
         "kind": "Lease",
         "metadata": {
-            "name": format!("{PREFIX}{node}"),
-            "labels": { "clarion.dev/agent": "true" },
+            "name": format!("{AGENT_LEASE_PREFIX}{node}"),
+            "labels": { LABEL_AGENT: "true" },
             "annotations": {
                 "clarion.dev/address": own.address,
                 "clarion.dev/boot-id": boot,
@@ -138,7 +135,7 @@ pub(crate) async fn release(client: Client, namespace: &str, node: &NodeName) ->
 }
 
 async fn release_by(api: &Api<Lease>, node: &NodeName) -> Result<(), kube::Error> {
-    match api.delete(&format!("{PREFIX}{node}"), &kube::api::DeleteParams::default()).await {
+    match api.delete(&format!("{AGENT_LEASE_PREFIX}{node}"), &kube::api::DeleteParams::default()).await {
         Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
         other => other.map(|_| ()),
     }

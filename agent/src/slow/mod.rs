@@ -92,6 +92,7 @@ pub(crate) async fn run(
     tasks.spawn(lease::renew(client.clone(), args.namespace.clone(), node.clone(), own_rx, fast.clone()));
     tasks.spawn(status::run(status::Inputs {
         client: client.clone(),
+        watches: watches.clone(),
         args: Arc::clone(&args),
         desired: outputs.desired.subscribe(),
         fast,

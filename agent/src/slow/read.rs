@@ -6,6 +6,8 @@
 use std::net::IpAddr;
 
 use clarion_api::annotations::ServiceAnnotation;
+use clarion_api::{AGENT_LEASE_PREFIX, LABEL_SLICE_SERVICE};
+use clarion_config::serves;
 use clarion_core::{NodeName, ServiceKey};
 use clarion_daemon::Object;
 use k8s_openapi::ByteString;
@@ -14,8 +16,6 @@ use serde::Deserialize;
 
 use crate::view::{Endpoints, Node, SecretValue, Service, TrafficPolicy};
 
-/// The label by which the slice's Service is found.
-const SERVICE_NAME_LABEL: &str = "kubernetes.io/service-name";
 /// The only Secret type MetalLB takes for `passwordSecret`.
 const BASIC_AUTH: &str = "kubernetes.io/basic-auth";
 /// RFC 2385 allows up to 80 octets of key.
@@ -84,14 +84,13 @@ pub(super) fn service(service: &Object, class: Option<&str>) -> Option<Service> 
 
 /// The Service of a slice and the serving endpoints in it.
 pub(super) fn slice(slice: &Object) -> Option<(ServiceKey, Endpoints)> {
-    let name = slice.labels().get(SERVICE_NAME_LABEL)?;
+    let name = slice.labels().get(LABEL_SLICE_SERVICE)?;
     let key = ServiceKey::new(slice.namespace().unwrap_or_default(), name);
     let mut endpoints = Endpoints::default();
     let facts: SliceFacts = slice.facts();
     for endpoint in facts.endpoints.unwrap_or_default() {
         let conditions = endpoint.conditions.unwrap_or_default();
-        let serves = conditions.ready.unwrap_or(true) || conditions.serving.unwrap_or(false);
-        if !serves || endpoint.addresses.is_none_or(|all| all.is_empty()) {
+        if !serves(conditions.ready, conditions.serving, &endpoint.addresses.unwrap_or_default()) {
             continue;
         }
         match &endpoint.node_name {
@@ -130,7 +129,7 @@ pub(super) fn node(node: &Object) -> Node {
 pub(super) fn lease(lease: &Object) -> Option<(NodeName, String)> {
     let facts: LeaseFacts = lease.facts();
     let spec = facts.spec?;
-    let node = lease.name_any().strip_prefix(super::lease::PREFIX).map(NodeName::from)?;
+    let node = lease.name_any().strip_prefix(AGENT_LEASE_PREFIX).map(NodeName::from)?;
     // The holder is the agent's process: a restarted one renews, too.
     let text = |field: Option<String>| field.unwrap_or_default();
     Some((node, format!("{}/{}", text(spec.holder_identity), text(spec.renew_time))))

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use clarion_core::{NodeName, ServiceKey};
 use clarion_daemon::Object;
+use clarion_daemon::configuration::ConfigEdit;
 use clarion_daemon::watch::Edit;
 use clarion_l2::ownership::Input;
 use serde::de::DeserializeOwned;
@@ -131,18 +132,14 @@ fn synced() -> Index {
         Event::Slice(Edit::Reset(BTreeMap::new())),
         Event::Node(Edit::Reset(BTreeMap::new())),
         Event::Lease(Edit::Reset(BTreeMap::new())),
-        Event::Pool(Edit::Reset(BTreeMap::new())),
-        Event::L2(Edit::Reset(BTreeMap::new())),
-        Event::Bgp(Edit::Reset(BTreeMap::new())),
-        Event::Peer(Edit::Reset(BTreeMap::new())),
-        Event::Bfd(Edit::Reset(BTreeMap::new())),
-        Event::ConfigMap(Edit::Reset(BTreeMap::new())),
     ] {
         assert!(!index.missing().is_empty());
         index.apply(event, &mut Vec::new());
     }
-    assert_eq!(index.missing(), ["Communities"]);
-    index.apply(Event::Community(Edit::Reset(BTreeMap::new())), &mut Vec::new());
+    for edit in ConfigEdit::nothing() {
+        assert!(!index.missing().is_empty());
+        index.apply(Event::Config(edit), &mut Vec::new());
+    }
     assert!(index.missing().is_empty());
     index
 }
@@ -206,9 +203,9 @@ fn configuration_counts_only_when_all_of_it_was_seen() {
         "metadata": { "name": "p", "namespace": "metallb-system" },
         "spec": { "addresses": ["198.51.100.0/24"] },
     }));
-    let event = Event::Pool(Edit::Apply("p".into(), Arc::new(pool)));
+    let event = Event::Config(ConfigEdit::Pool(Edit::Apply("p".into(), Arc::new(pool))));
     let mut index = Index::new("metallb-system");
-    apply(&mut index, Event::Pool(Edit::Reset(BTreeMap::new())));
+    apply(&mut index, Event::Config(ConfigEdit::Pool(Edit::Reset(BTreeMap::new()))));
     assert!(!apply(&mut index, event.clone()));
     assert!(index.view().config.pools.is_empty());
     let mut index = synced();
@@ -228,13 +225,13 @@ fn a_peer_that_asks_for_bfd_is_named_with_its_profile() {
             "apiVersion": "metallb.io/v1beta2", "kind": "BGPPeer",
             "metadata": { "name": name, "namespace": "metallb-system" }, "spec": spec,
         });
-        Event::Peer(Edit::Apply(name.to_owned(), Arc::new(object(value))))
+        Event::Config(ConfigEdit::Peer(Edit::Apply(name.to_owned(), Arc::new(object(value)))))
     };
     let profile = object(json!({
         "apiVersion": "metallb.io/v1beta1", "kind": "BFDProfile",
         "metadata": { "name": "fast", "namespace": "metallb-system" }, "spec": {},
     }));
-    apply(&mut index, Event::Bfd(Edit::Apply("fast".into(), Arc::new(profile))));
+    apply(&mut index, Event::Config(ConfigEdit::Bfd(Edit::Apply("fast".into(), Arc::new(profile)))));
     apply(&mut index, Event::Node(Edit::Apply("n1".into(), crate::view::Node::default())));
     apply(&mut index, peer("plain", "192.0.2.253", None));
     apply(&mut index, peer("watched", "192.0.2.254", Some("fast")));

@@ -1,19 +1,15 @@
 //! One task per kind: what the API server has, as [`Event`]s for the index.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use clarion_api::{BFDProfile, BGPAdvertisement, BGPPeer, Community, IPAddressPool, L2Advertisement};
-use clarion_config::legacy;
 use clarion_core::NodeName;
-use clarion_daemon::Object;
 use clarion_daemon::watch::{Edit, Watch, Watches};
+use clarion_daemon::{Object, configuration};
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1 as core;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::api::ApiResource;
 use kube::{Client, Resource, ResourceExt};
-use serde::de::DeserializeOwned;
 use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinSet};
 
@@ -56,7 +52,7 @@ impl Starter<'_> {
             |object| (NodeName::new(object.name_any()), Some(read::node(&object))),
             Event::Node,
         );
-        let leases = self.here::<Lease>().labels(super::lease::SELECTOR).never_silent_for(LEASE_SILENCE);
+        let leases = self.here::<Lease>().labels(clarion_api::AGENT_LEASES).never_silent_for(LEASE_SILENCE);
         self.follow(
             leases,
             |object| {
@@ -65,22 +61,11 @@ impl Starter<'_> {
             },
             Event::Lease,
         );
-        // That one and no other, which is all that the role allows.
-        let configmap = self.here::<core::ConfigMap>().named(legacy::NAME);
-        self.follow(
-            configmap,
-            |object| {
-                let facts: core::ConfigMap = object.facts();
-                (object.name_any(), Some(legacy::Source::new(&object.metadata, facts.data.as_ref())))
-            },
-            Event::ConfigMap,
-        );
-        self.configuration::<IPAddressPool>(Event::Pool);
-        self.configuration::<L2Advertisement>(Event::L2);
-        self.configuration::<BGPAdvertisement>(Event::Bgp);
-        self.configuration::<BGPPeer>(Event::Peer);
-        self.configuration::<BFDProfile>(Event::Bfd);
-        self.configuration::<Community>(Event::Community);
+        for watch in
+            configuration::watch(self.watches, self.client, self.namespace, Event::Config, self.events)
+        {
+            self.run(watch);
+        }
     }
 
     /// One Secret by name; the right to read it may be limited to that name.
@@ -101,21 +86,6 @@ impl Starter<'_> {
         )
     }
 
-    fn configuration<K>(&mut self, event: fn(Edit<String, Arc<K>>) -> Event)
-    where
-        K: Resource<DynamicType = ()> + DeserializeOwned + Default + Send + Sync + 'static,
-    {
-        let watch = self.here::<K>();
-        let read = |mut object: Object| {
-            // Nobody here reads them, and kubectl keeps a copy of the object in one.
-            object.metadata.annotations = None;
-            let name = object.name_any();
-            let (metadata, body) = object.into_parts();
-            (name, Some(Arc::new(clarion_config::decode(metadata, body))))
-        };
-        self.follow(watch, read, event);
-    }
-
     fn everywhere<K: Resource<DynamicType = ()>>(&self) -> Watch {
         self.watches.of(self.client, &ApiResource::erase::<K>(&()), None)
     }
@@ -134,9 +104,12 @@ impl Starter<'_> {
         Key: Ord + Send + 'static,
         Value: Send + 'static,
     {
-        let events = self.events.clone();
+        self.run(watch.follow(read, event, self.events.clone()))
+    }
+
+    fn run(&mut self, watch: impl Future<Output = ()> + Send + 'static) -> AbortHandle {
         self.tasks.spawn(async move {
-            watch.follow(read, event, events).await;
+            watch.await;
             anyhow::anyhow!("a watch ended with its index")
         })
     }

@@ -119,7 +119,7 @@ pub(crate) fn pools_and_services() -> Cluster {
     };
     cluster.services = vec![service("web", "192.0.2.1"), service("full", "192.0.2.32")];
     let node = |name: &str, labels: Value| object(json!({"metadata": {"name": name, "labels": labels}}));
-    cluster.nodes = vec![node("n1", json!({})), node("n2", json!({EXCLUDED: ""}))];
+    cluster.nodes = vec![node("n1", json!({})), node("n2", json!({EXCLUDE_LABEL: ""}))];
     cluster
 }
 

@@ -18,3 +18,15 @@ pub const LABEL_COMPONENT_TYPE: &str = "metallb.io/component-type";
 
 /// On a speaker's ConfigurationState: its node.
 pub const LABEL_NODE_NAME: &str = "metallb.io/node-name";
+
+/// On the Leases of agents: `true`.
+pub const LABEL_AGENT: &str = "clarion.dev/agent";
+
+/// Selects the Leases of agents, one a node.
+pub const AGENT_LEASES: &str = "clarion.dev/agent=true";
+
+/// Leases of agents are named after their nodes: this, then the node's name.
+pub const AGENT_LEASE_PREFIX: &str = "clarion-agent-";
+
+/// On EndpointSlices, by Kubernetes: `metadata.name` of the Service.
+pub const LABEL_SLICE_SERVICE: &str = "kubernetes.io/service-name";

@@ -34,7 +34,8 @@ pub use bgp::{BGPAdvertisement, BGPAdvertisementSpec, Community, CommunityAlias,
 pub use crd::crds;
 pub use l2::{L2Advertisement, L2AdvertisementSpec, PreferredNodeSelector};
 pub use labels::{
-    GROUP, LABEL_COMPONENT_TYPE, LABEL_NODE, LABEL_NODE_NAME, LABEL_SERVICE_NAME, LABEL_SERVICE_NAMESPACE,
+    AGENT_LEASE_PREFIX, AGENT_LEASES, GROUP, LABEL_AGENT, LABEL_COMPONENT_TYPE, LABEL_NODE, LABEL_NODE_NAME,
+    LABEL_SERVICE_NAME, LABEL_SERVICE_NAMESPACE, LABEL_SLICE_SERVICE,
 };
 pub use peer::{BGPPeer, BGPPeerSpec, SecretReference};
 pub use plan::{

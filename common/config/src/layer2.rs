@@ -8,6 +8,13 @@ use crate::{Config, L2Advertisement, Pool};
 /// The label that keeps load balancers away from a node, whatever its value.
 pub const EXCLUDE_LABEL: &str = "node.kubernetes.io/exclude-from-external-load-balancers";
 
+/// Whether an endpoint of an EndpointSlice takes traffic, by its conditions: one that is ready (or
+/// of which that is not known), and one that terminates and still serves (contract §2.8).
+#[must_use]
+pub fn serves(ready: Option<bool>, serving: Option<bool>, addresses: &[String]) -> bool {
+    (ready.unwrap_or(true) || serving.unwrap_or(false)) && !addresses.is_empty()
+}
+
 impl Config {
     /// The advertisements of the pool that select a Service with these labels.
     ///

@@ -24,7 +24,7 @@ mod remark;
 mod settle;
 
 pub use decode::decode;
-pub use layer2::{EXCLUDE_LABEL, l2_score};
+pub use layer2::{EXCLUDE_LABEL, l2_score, serves};
 pub use model::*;
 pub use parse::{Objects, follow, parse};
 pub use plans::{Plans, planned_address};

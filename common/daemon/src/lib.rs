@@ -1,16 +1,22 @@
 //! What controller and agent do alike, so that they cannot drift apart: the flags that both
-//! have, the log, error texts, plain HTTP, the client of the API server, and watches.
+//! have, the log, error texts, plain HTTP, the client of the API server, watches and what they
+//! have told, and when paperwork may be written.
 //!
 //! No rule of the product is here. Unlike the other rooms of `common/` this one has sockets
 //! and clocks; nothing pure may use it.
 
 pub mod args;
 pub mod client;
+pub mod configuration;
 pub mod http;
 pub mod log;
 mod object;
+mod patience;
+mod store;
 mod text;
 pub mod watch;
 
 pub use object::Object;
+pub use patience::Patience;
+pub use store::Store;
 pub use text::chain;

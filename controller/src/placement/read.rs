@@ -2,15 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use clarion_config::EXCLUDE_LABEL;
+use clarion_api::LABEL_SLICE_SERVICE;
+use clarion_config::{EXCLUDE_LABEL, serves};
 use clarion_core::{Labels, NodeName, ServiceKey};
 use clarion_placement::NodeFacts;
 use k8s_openapi::api::core::v1::Node;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::ResourceExt;
 
-/// The label by which a slice's Service is found.
-const SERVICE_NAME_LABEL: &str = "kubernetes.io/service-name";
 /// The label that names a node's zone.
 const ZONE_LABEL: &str = "topology.kubernetes.io/zone";
 
@@ -64,13 +63,13 @@ impl Slice {
     /// Reads an EndpointSlice; `None` if it belongs to no Service.
     #[must_use]
     pub fn read(slice: &EndpointSlice) -> Option<Self> {
-        let name = slice.labels().get(SERVICE_NAME_LABEL)?;
+        let name = slice.labels().get(LABEL_SLICE_SERVICE)?;
         let mut serving = BTreeSet::new();
         for endpoint in &slice.endpoints {
             let conditions = endpoint.conditions.as_ref();
-            let ready = conditions.and_then(|c| c.ready).unwrap_or(true);
-            let serves = ready || conditions.and_then(|c| c.serving).unwrap_or(false);
-            if serves && !endpoint.addresses.is_empty() {
+            let (ready, serving_still) =
+                (conditions.and_then(|c| c.ready), conditions.and_then(|c| c.serving));
+            if serves(ready, serving_still, &endpoint.addresses) {
                 serving.extend(endpoint.node_name.as_deref().map(NodeName::new));
             }
         }

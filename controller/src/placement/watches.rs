@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use clarion_api::{LABEL_PLAN, OwnerPlan};
+use clarion_api::{AGENT_LEASE_PREFIX, AGENT_LEASES, LABEL_PLAN, OwnerPlan};
 use clarion_core::NodeName;
 use clarion_daemon::watch::Watches;
 use k8s_openapi::api::coordination::v1::Lease;
@@ -17,10 +17,6 @@ use tokio_util::task::TaskTracker;
 use super::News;
 use super::read::{NodeView, Slice};
 use crate::plans::Stored;
-
-/// Leases of agents carry this label, and are named after their node.
-const AGENTS: &str = "clarion.dev/agent=true";
-const AGENT_PREFIX: &str = "clarion-agent-";
 
 /// Starts those that are always needed. They end when the receiver is gone.
 pub fn start(
@@ -40,9 +36,12 @@ pub fn start(
     );
     // Of a Lease nothing matters but that it is there: it tells which nodes have an agent.
     let leases =
-        watches.of(client, &ApiResource::erase::<Lease>(&()), Some(namespace)).labels(AGENTS).follow(
+        watches.of(client, &ApiResource::erase::<Lease>(&()), Some(namespace)).labels(AGENT_LEASES).follow(
             |lease| {
-                (NodeName::new(lease.name_any().strip_prefix(AGENT_PREFIX).unwrap_or_default()), Some(()))
+                (
+                    NodeName::new(lease.name_any().strip_prefix(AGENT_LEASE_PREFIX).unwrap_or_default()),
+                    Some(()),
+                )
             },
             News::Agent,
             news.clone(),

@@ -9,8 +9,9 @@ use clarion_core::{AnnounceReason, NodeName, ServiceKey, VipSet};
 use clarion_placement::{Candidates, Group, NodeFacts};
 
 use super::read::{NodeView, Slice};
-use crate::index::{Edit, Store};
+use crate::index::Edit;
 use crate::service::{Role, ServiceView};
+use clarion_daemon::Store;
 
 /// Namespace and name of an EndpointSlice.
 pub type SliceKey = (String, String);
@@ -87,13 +88,13 @@ impl World {
 
     /// Takes a change of EndpointSlices.
     pub fn slices(&mut self, edit: Edit<SliceKey, Arc<Slice>>) {
-        let first = !self.slices.synced;
+        let first = !self.slices.synced();
         let service = |(key, slice): (&SliceKey, &Arc<Slice>)| (key.clone(), slice.service.clone());
         let former: BTreeMap<SliceKey, ServiceKey> = match &edit {
             Edit::Apply(key, _) | Edit::Delete(key) => {
-                self.slices.objects.get_key_value(key).map(service).into_iter().collect()
+                self.slices.get_key_value(key).map(service).into_iter().collect()
             }
-            Edit::Reset(_) => self.slices.objects.iter().map(service).collect(),
+            Edit::Reset(_) => self.slices.iter().map(service).collect(),
         };
         let (changed, gone) = self.slices.edit(edit);
         for key in gone.iter().chain(&changed) {
@@ -105,12 +106,12 @@ impl World {
             }
         }
         for key in changed {
-            if let Some(service) = self.slices.objects.get(&key).map(|slice| slice.service.clone()) {
+            if let Some(service) = self.slices.get(&key).map(|slice| slice.service.clone()) {
                 self.endpoints_of(&service);
                 self.slices_of.entry(service).or_default().insert(key);
             }
         }
-        if first && self.slices.synced {
+        if first && self.slices.synced() {
             self.reconsider();
         }
     }
@@ -130,8 +131,9 @@ impl World {
     /// Whether enough is known to plan.
     #[must_use]
     pub fn synced(&self) -> bool {
-        let all = self.services.synced && self.nodes.synced && self.agents.synced && self.config.is_some();
-        all && (self.slices.synced || !self.needs_slices())
+        let all =
+            self.services.synced() && self.nodes.synced() && self.agents.synced() && self.config.is_some();
+        all && (self.slices.synced() || !self.needs_slices())
     }
 
     /// Whether [`Self::take`] has anything.
@@ -149,8 +151,7 @@ impl World {
     /// The nodes that have an agent.
     #[must_use]
     pub fn members(&self) -> BTreeMap<NodeName, NodeFacts> {
-        let with_agent =
-            self.nodes.objects.iter().filter(|(name, _)| self.agents.objects.contains_key(*name));
+        let with_agent = self.nodes.iter().filter(|(name, _)| self.agents.contains_key(*name));
         with_agent.map(|(name, node)| (name.clone(), node.facts())).collect()
     }
 
@@ -168,7 +169,7 @@ impl World {
             }
             let (addresses, services) = self.bound_to(address);
             seen.extend(addresses.iter().copied());
-            if !self.slices.synced && services.iter().any(|key| self.is_local(key)) {
+            if !self.slices.synced() && services.iter().any(|key| self.is_local(key)) {
                 // Its nodes are not known yet: what is planned stays until they are, and then
                 // everything is looked at.
                 continue;
@@ -188,7 +189,7 @@ impl World {
 
     /// Takes note of what a Service holds now.
     fn hold(&mut self, key: ServiceKey) {
-        let service = self.services.objects.get(&key);
+        let service = self.services.get(&key);
         let balancer = service.filter(|service| matches!(service.role, Role::Balancer { .. }));
         let now = balancer.and_then(|service| service.shown.addresses).unwrap_or_default();
         let before = self.held.remove(&key).unwrap_or_default();
@@ -215,7 +216,7 @@ impl World {
     }
 
     fn is_local(&self, key: &ServiceKey) -> bool {
-        self.services.objects.get(key).is_some_and(|service| service.local)
+        self.services.get(key).is_some_and(|service| service.local)
     }
 
     fn endpoints_of(&mut self, service: &ServiceKey) {
@@ -253,7 +254,7 @@ impl World {
         let mut demands = Vec::new();
         let mut conflict = false;
         for key in services {
-            let Some(service) = self.services.objects.get(key).cloned() else { continue };
+            let Some(service) = self.services.get(key).cloned() else { continue };
             let shared = matches!(&service.role, Role::Balancer { claim, .. } if !claim.sharing.is_empty());
             let pool = addresses.iter().filter(|a| self.holders.get(*a).is_some_and(|h| h.contains(key)));
             for pool in pool.filter_map(|address| config.pool_of(*address)) {
@@ -288,12 +289,12 @@ impl World {
     }
 
     fn refused(&self, reason: AnnounceReason) -> Candidates {
-        Candidates { scores: BTreeMap::new(), refused: [(reason, self.nodes.objects.len())].into() }
+        Candidates { scores: BTreeMap::new(), refused: [(reason, self.nodes.len())].into() }
     }
 
     fn serving(&self, key: &ServiceKey) -> BTreeSet<NodeName> {
         let slices = self.slices_of.get(key).into_iter().flatten();
-        let slices = slices.filter_map(|slice| self.slices.objects.get(slice));
+        let slices = slices.filter_map(|slice| self.slices.get(slice));
         slices.flat_map(|slice| slice.serving.iter().cloned()).collect()
     }
 
@@ -303,7 +304,7 @@ impl World {
         }
         let mut candidates = Candidates::default();
         let advertisements: Vec<_> = demand.0.iter().filter_map(|name| config.l2.get(name)).collect();
-        for (name, node) in &self.nodes.objects {
+        for (name, node) in &self.nodes {
             let verdict = l2_score(&advertisements, &node.labels)
                 .and_then(|score| self.may_own(name, node, demand.1.as_ref()).map(|()| score));
             match verdict {
@@ -327,7 +328,7 @@ impl World {
         node: &NodeView,
         serving: Option<&BTreeSet<NodeName>>,
     ) -> Result<(), AnnounceReason> {
-        if !self.agents.objects.contains_key(name) {
+        if !self.agents.contains_key(name) {
             return Err(AnnounceReason::NodeWithoutAgent);
         }
         if node.network_unavailable {

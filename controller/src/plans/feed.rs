@@ -46,7 +46,7 @@ impl Feed {
 
     /// Passes on the configuration, if it is another one.
     pub fn configure(&mut self, state: &State) {
-        if !self.pending || !state.index().config_synced() {
+        if !self.pending || !state.index().config.synced() {
             return;
         }
         self.pending = false;

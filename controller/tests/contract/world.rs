@@ -28,7 +28,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use clarion_api::IPAddressPool;
-use clarion_controller::index::{Change, Edit};
+use clarion_controller::index::{Change, ConfigEdit, Edit};
 use clarion_controller::planner::{ServicePlan, StatusWrite};
 use clarion_controller::service::ServiceView;
 use clarion_controller::state::{State, Written};
@@ -88,12 +88,12 @@ impl World {
             "pool" => {
                 let (name, pool) = pool(&mut words);
                 self.pools.insert(name.clone(), Arc::clone(&pool));
-                self.state.handle(Change::Pool(Edit::Apply(name, pool)));
+                self.state.handle(Change::Config(ConfigEdit::Pool(Edit::Apply(name, pool))));
             }
             "nopool" => {
                 let name = words.next().unwrap();
                 self.pools.remove(name).unwrap();
-                self.state.handle(Change::Pool(Edit::Delete(name.to_owned())));
+                self.state.handle(Change::Config(ConfigEdit::Pool(Edit::Delete(name.to_owned()))));
             }
             "ns" => {
                 let name = words.next().unwrap().to_owned();
@@ -120,15 +120,10 @@ impl World {
         self.state = State::new(CONFIGURATION);
         let views = self.services.values().filter_map(|object| self.view(object));
         let views = views.map(|view| (view.key.clone(), Arc::new(view))).collect();
+        ConfigEdit::nothing().into_iter().for_each(|edit| self.state.handle(Change::Config(edit)));
         for change in [
             Change::Namespace(Edit::Reset(self.namespaces.clone())),
-            Change::L2(Edit::Reset(BTreeMap::new())),
-            Change::Bgp(Edit::Reset(BTreeMap::new())),
-            Change::Peer(Edit::Reset(BTreeMap::new())),
-            Change::Bfd(Edit::Reset(BTreeMap::new())),
-            Change::Community(Edit::Reset(BTreeMap::new())),
-            Change::ConfigMap(Edit::Reset(BTreeMap::new())),
-            Change::Pool(Edit::Reset(self.pools.clone())),
+            Change::Config(ConfigEdit::Pool(Edit::Reset(self.pools.clone()))),
             Change::Service(Edit::Reset(views)),
         ] {
             self.state.handle(change);

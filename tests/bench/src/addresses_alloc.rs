@@ -13,7 +13,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, ensure};
 use clarion_alloc::{Allocator, Claim, Eligible, Families, PoolSpec, Port, Protocol, Request, Wish};
 use clarion_api::{IPAddressPool, IPAddressPoolSpec};
-use clarion_controller::index::{Change, Edit};
+use clarion_controller::index::{Change, ConfigEdit, Edit};
 use clarion_controller::planner::StatusWrite;
 use clarion_controller::service::ServiceView;
 use clarion_controller::state::{State, Written};
@@ -213,16 +213,11 @@ fn leading() -> State {
     };
     let mut pool = IPAddressPool::new("pool", spec);
     pool.metadata.namespace = Some("metallb-system".into());
+    ConfigEdit::nothing().into_iter().for_each(|edit| state.handle(Change::Config(edit)));
     for change in [
         Change::Service(Edit::Reset(BTreeMap::new())),
         Change::Namespace(Edit::Reset(BTreeMap::new())),
-        Change::L2(Edit::Reset(BTreeMap::new())),
-        Change::Bgp(Edit::Reset(BTreeMap::new())),
-        Change::Peer(Edit::Reset(BTreeMap::new())),
-        Change::Bfd(Edit::Reset(BTreeMap::new())),
-        Change::Community(Edit::Reset(BTreeMap::new())),
-        Change::ConfigMap(Edit::Reset(BTreeMap::new())),
-        Change::Pool(Edit::Reset([("pool".to_owned(), Arc::new(pool))].into())),
+        Change::Config(ConfigEdit::Pool(Edit::Reset([("pool".to_owned(), Arc::new(pool))].into()))),
     ] {
         state.handle(change);
     }

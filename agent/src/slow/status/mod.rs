@@ -14,9 +14,11 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use clarion_core::ServiceKey;
+use clarion_daemon::Patience;
+use clarion_daemon::watch::{Edit, Watches};
 use futures::{StreamExt as _, stream};
 use kube::Client;
 use tokio::sync::{mpsc, watch};
@@ -54,6 +56,7 @@ impl Counts {
 /// What the writer works from.
 pub(super) struct Inputs {
     pub(super) client: Client,
+    pub(super) watches: Watches,
     pub(super) args: Arc<Args>,
     pub(super) desired: watch::Receiver<Option<Arc<Desired>>>,
     pub(super) fast: watch::Receiver<Arc<FastStatus>>,
@@ -65,7 +68,7 @@ pub(super) struct Inputs {
 pub(super) async fn run(mut inputs: Inputs) -> anyhow::Error {
     let (objects_tx, mut incoming) = mpsc::channel(64);
     let mut tasks = JoinSet::new();
-    objects::follow(&inputs.client, &inputs.args, &objects_tx, &mut tasks);
+    objects::follow(&inputs.client, &inputs.watches, &inputs.args, &objects_tx, &mut tasks);
     let mut writer = Writer::new(inputs.client.clone(), Arc::clone(&inputs.args), Arc::clone(&inputs.counts));
     let mut state = State::default();
     let mut wait = Duration::ZERO;
@@ -82,6 +85,7 @@ pub(super) async fn run(mut inputs: Inputs) -> anyhow::Error {
             state.take_in(change);
         }
         let desired = inputs.desired.borrow_and_update().clone();
+        state.note_urgency(desired.as_ref());
         let fast = Arc::clone(&inputs.fast.borrow_and_update());
         let slow = Arc::clone(&inputs.slow.borrow_and_update());
         wait = match desired {
@@ -107,6 +111,10 @@ struct State {
     failed: BTreeSet<(ServiceKey, IpAddr)>,
     /// The ConfigurationState that was written last.
     problems: Option<Vec<String>>,
+    /// While addresses keep coming, the API server is left to those who hand them out.
+    patience: Patience,
+    /// What `patience` was told of.
+    noted: Option<Arc<Desired>>,
 }
 
 impl State {
@@ -114,14 +122,24 @@ impl State {
         self.listed.len() == 2
     }
 
-    fn take_in(&mut self, change: objects::Seen) {
-        match change {
-            objects::Seen::All(kind, objects) => {
+    /// Another desired state is, but for rare changes of the configuration, another address.
+    fn note_urgency(&mut self, desired: Option<&Arc<Desired>>) {
+        if let Some(desired) = desired
+            && !self.noted.as_ref().is_some_and(|noted| Arc::ptr_eq(noted, desired))
+        {
+            self.noted = Some(Arc::clone(desired));
+            self.patience.urgent(Instant::now());
+        }
+    }
+
+    fn take_in(&mut self, (kind, edit): objects::Seen) {
+        match edit {
+            Edit::Reset(objects) => {
                 self.objects.retain(|(k, _), _| *k != kind);
                 self.objects.extend(objects.into_iter().map(|(name, object)| ((kind, name), object)));
                 self.listed.insert(kind);
             }
-            objects::Seen::Is(kind, name, object) => {
+            Edit::Apply(name, object) => {
                 let known = self.objects.get(&(kind, name.clone()));
                 // The making of an object that we have filled meanwhile, told late: filling
                 // it again would be a write for nothing.
@@ -130,7 +148,7 @@ impl State {
                     self.objects.insert((kind, name), object);
                 }
             }
-            objects::Seen::Gone(kind, name) => drop(self.objects.remove(&(kind, name))),
+            Edit::Delete(name) => drop(self.objects.remove(&(kind, name))),
         }
     }
 
@@ -143,13 +161,19 @@ impl State {
         slow: &SlowStatus,
     ) -> Duration {
         let mut wait = Duration::MAX;
+        let now = Instant::now();
         self.elsewhere.note(desired, &fast.vips);
+        let (allowance, later) = (self.patience.allowance(now), self.patience.next(now));
+        if let (0, Some(later)) = (allowance, later) {
+            return later - now;
+        }
         let wanted = wanted(desired, &fast.vips);
         let mut todo = writes(&self.objects, &wanted);
-        if todo.len() > BATCH {
-            todo.truncate(BATCH);
-            wait = Duration::ZERO;
+        if todo.len() > allowance.min(BATCH) {
+            todo.truncate(allowance.min(BATCH));
+            wait = later.map_or(Duration::ZERO, |later| later - now);
         }
+        self.patience.spend(todo.len());
         // Kept over a failure: the watch may show the object complete before the
         // write is tried again.
         self.unsaid.extend(todo.iter().filter_map(|write| assignment(write, &self.objects)));

@@ -1,16 +1,13 @@
 //! The two kinds of status object, as one trait, and the watches of this node's.
 
-use std::collections::BTreeMap;
-use std::time::Duration;
-
 use clarion_api::{
     LABEL_NODE, LABEL_SERVICE_NAME, LABEL_SERVICE_NAMESPACE, ServiceBGPStatus, ServiceL2Status,
 };
 use clarion_core::ServiceKey;
-use futures::StreamExt;
-use kube::api::ObjectMeta;
-use kube::runtime::watcher::{self, watcher};
-use kube::{Api, Client, Resource, ResourceExt};
+use clarion_daemon::Object;
+use clarion_daemon::watch::{Edit, Watches};
+use kube::api::{ApiResource, ObjectMeta};
+use kube::{Client, Resource, ResourceExt};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::json;
@@ -20,16 +17,8 @@ use tokio::task::JoinSet;
 use super::plan::{Existing, Kind, Names};
 use crate::args::Args;
 
-/// Pause after a watch failed.
-const PAUSE: Duration = Duration::from_secs(1);
-
-/// What the watches of this node's objects say.
-#[derive(Debug)]
-pub(super) enum Seen {
-    All(Kind, BTreeMap<String, Existing>),
-    Is(Kind, String, Existing),
-    Gone(Kind, String),
-}
+/// What the watches of this node's objects say: of which kind, and by name.
+pub(super) type Seen = (Kind, Edit<String, Existing>);
 
 /// What both kinds of status object have in common.
 pub(super) trait StatusObject:
@@ -96,51 +85,38 @@ impl StatusObject for ServiceBGPStatus {
 /// Starts the watches of this node's status objects.
 pub(super) fn follow(
     client: &Client,
+    watches: &Watches,
     args: &Args,
     seen: &mpsc::Sender<Seen>,
-    tasks: &mut JoinSet<anyhow::Error>,
+    tasks: &mut JoinSet<()>,
 ) {
-    tasks.spawn(follow_kind::<ServiceL2Status>(client.clone(), args.clone(), seen.clone()));
-    tasks.spawn(follow_kind::<ServiceBGPStatus>(client.clone(), args.clone(), seen.clone()));
+    tasks.spawn(follow_kind::<ServiceL2Status>(client, watches, args, seen.clone()));
+    tasks.spawn(follow_kind::<ServiceBGPStatus>(client, watches, args, seen.clone()));
 }
 
-async fn follow_kind<K: StatusObject>(client: Client, args: Args, seen: mpsc::Sender<Seen>) -> anyhow::Error {
-    let api = Api::<K>::namespaced(client, &args.namespace);
-    let config = watcher::Config::default().labels(&format!("{LABEL_NODE}={}", args.node_name));
-    let mut stream = std::pin::pin!(watcher(api, config));
-    let mut listed = BTreeMap::new();
-    while let Some(next) = stream.next().await {
-        let said = match next {
-            Ok(watcher::Event::Init) => {
-                listed.clear();
-                continue;
-            }
-            Ok(watcher::Event::InitApply(object)) => {
-                listed.insert(object.name_any(), existing(&object, &args.node_name));
-                continue;
-            }
-            Ok(watcher::Event::InitDone) => Seen::All(K::KIND, std::mem::take(&mut listed)),
-            Ok(watcher::Event::Apply(object)) => {
-                Seen::Is(K::KIND, object.name_any(), existing(&object, &args.node_name))
-            }
-            Ok(watcher::Event::Delete(object)) => Seen::Gone(K::KIND, object.name_any()),
-            Err(error) => {
-                tracing::warn!(kind = %K::kind(&()), error = &error as &dyn std::error::Error, "watch failed, trying again");
-                tokio::time::sleep(PAUSE).await;
-                continue;
-            }
-        };
-        if seen.send(said).await.is_err() {
-            break;
-        }
-    }
-    anyhow::anyhow!("the watch of {} ended", K::kind(&()))
+fn follow_kind<K: StatusObject>(
+    client: &Client,
+    watches: &Watches,
+    args: &Args,
+    seen: mpsc::Sender<Seen>,
+) -> impl Future<Output = ()> + Send + use<K> {
+    let node = args.node_name.clone();
+    watches
+        .of(client, &ApiResource::erase::<K>(&()), Some(&args.namespace))
+        .labels(&format!("{LABEL_NODE}={node}"))
+        .follow(
+            move |object| (object.name_any(), Some(existing::<K>(&object, &node))),
+            |edit| (K::KIND, edit),
+            seen,
+        )
 }
 
-fn existing<K: StatusObject>(object: &K, node: &str) -> Existing {
+/// An object that cannot be read says nothing, and is written anew.
+fn existing<K: StatusObject>(object: &Object, node: &str) -> Existing {
     let label = |name: &str| object.labels().get(name).cloned().unwrap_or_default();
+    let said = object.read::<K>().ok().and_then(|object| object.said());
     Existing {
         service: ServiceKey::new(label(LABEL_SERVICE_NAMESPACE), label(LABEL_SERVICE_NAME)),
-        names: object.said().filter(|(said, _)| said == node).map(|(_, names)| names),
+        names: said.filter(|(said, _)| said == node).map(|(_, names)| names),
     }
 }
