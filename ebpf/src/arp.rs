@@ -87,7 +87,7 @@ fn managed<F: Frame, T: Tables, const AT: usize>(
         Standing::Stale => return Outcome::Stale,
         Standing::Silence => return Outcome::ArpSilenced,
         Standing::Fenced => return Outcome::Fenced,
-        Standing::Answer if !reaches(destination, slot.mac) => return Outcome::ArpElsewhere,
+        Standing::Answer if !reaches(destination, slot.station) => return Outcome::ArpElsewhere,
         Standing::Answer => {}
     }
     let answer = Arp {
@@ -97,7 +97,7 @@ fn managed<F: Frame, T: Tables, const AT: usize>(
         target_mac: sender_mac,
         target: sender.to_ne_bytes(),
     };
-    if !write::<F, AT>(frame, &answer) {
+    if !write::<F, AT>(frame, &answer, slot.station) {
         return Outcome::ArpMalformed;
     }
     tables.answered(slot.counter);
@@ -112,11 +112,13 @@ fn key<T: Tables>(tables: &T, vlan: u16, address: u32) -> KeyV4 {
 
 /// Turns the request into the answer; what follows it stays as padding.
 #[inline(always)]
-fn write<F: Frame, const AT: usize>(frame: &mut F, answer: &Arp) -> bool {
+fn write<F: Frame, const AT: usize>(frame: &mut F, answer: &Arp, station: [u8; 6]) -> bool {
     let Some(arp) = frame.view_mut::<Arp>(AT) else { return false };
     *arp = *answer;
     let Some(ethernet) = frame.view_mut::<Ethernet>(0) else { return false };
     ethernet.destination = answer.target_mac;
-    ethernet.source = answer.sender_mac;
+    // While the address is handed over the answer names another station. That one's
+    // MAC as the source would have switches look for it here.
+    ethernet.source = station;
     true
 }

@@ -3,6 +3,7 @@
 
 use bytemuck::{Pod, Zeroable};
 use clarion_abi::{Control, Filter, KeyV4, KeyV6, Outcome, STATE_ANSWER, STATE_SILENCE, Slot};
+use clarion_fence::{Leases, Own, answers};
 
 /// An Ethernet header without tags.
 #[repr(C)]
@@ -40,6 +41,10 @@ pub trait Tables {
     fn v6(&self, key: &KeyV6) -> Option<Slot>;
     /// Heartbeat and grace.
     fn control(&self) -> Control;
+    /// What the agent says about this node; `None`: it never said anything.
+    fn own(&self) -> Option<&Own>;
+    /// This node's leases.
+    fn leases(&self) -> Option<&Leases>;
     /// Nanoseconds of the boot clock.
     fn now(&self) -> u64;
     /// The boot clock, up to one timer tick (1 to 10 ms) ago. In a virtual machine
@@ -58,7 +63,7 @@ pub(crate) enum Standing {
     Answer,
     /// Drop requests for it.
     Silence,
-    /// Its deadline is over: as `Silence`, but counted apart.
+    /// It is ours, but the leases are not: as `Silence`, but counted apart.
     Fenced,
     /// The agent has been away for too long: the node is as if without Clarion.
     Stale,
@@ -74,13 +79,22 @@ pub(crate) fn standing<T: Tables>(tables: &T, slot: &Slot) -> Standing {
         return Standing::Stale;
     }
     match slot.state {
-        // A deadline is a promise to other nodes: to the nanosecond.
-        STATE_ANSWER if slot.deadline != 0 && tables.now() >= slot.deadline => Standing::Fenced,
+        STATE_ANSWER if slot.inc != 0 && !owned(tables, slot.inc) => Standing::Fenced,
         STATE_ANSWER => Standing::Answer,
         STATE_SILENCE => Standing::Silence,
         // No agent of this ABI writes another state; leave the frame alone.
         _ => Standing::Stale,
     }
+}
+
+/// Whether this node may answer for what it owns as incarnation `inc`.
+#[inline(always)]
+fn owned<T: Tables>(tables: &T, inc: u64) -> bool {
+    let (Some(own), Some(leases)) = (tables.own(), tables.leases()) else { return false };
+    // Leases are renewed four times in their length, so nearly always they are worth
+    // half of it even by a clock that is a tick ahead. Else: to the nanosecond.
+    let ahead = tables.recent().saturating_add(own.times.lease / 2);
+    answers(own, leases, inc, ahead) || answers(own, leases, inc, tables.now())
 }
 
 /// Judges a frame whose sender says that it has an address of the maps: an answered
@@ -89,7 +103,7 @@ pub(crate) fn standing<T: Tables>(tables: &T, slot: &Slot) -> Standing {
 /// else's MAC. `None`: nothing of ours is taken.
 #[inline(always)]
 pub(crate) fn claim<T: Tables>(tables: &T, slot: &Slot, mac: [u8; 6], conflict: Outcome) -> Option<Outcome> {
-    if slot.mac == mac {
+    if slot.mac == mac || slot.station == mac {
         return None;
     }
     match standing(tables, slot) {

@@ -8,11 +8,14 @@ use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_PASS, XDP_TX};
 use aya_ebpf::bindings::xdp_md;
 use aya_ebpf::helpers::{bpf_jiffies64, bpf_ktime_get_boot_ns, bpf_xdp_adjust_tail};
 use aya_ebpf::macros::map;
+use aya_ebpf::maps::RingBuf;
 use aya_ebpf::maps::{Array, HashMap, PerCpuArray};
 use bytemuck::Pod;
 use clarion_abi::{
-    Clock, Conflict, Control, Filter, KeyV4, KeyV6, MAX_ADDRESSES, MAX_COUNTED, OUTCOMES, Slot, Verdict,
+    Clock, Conflict, Control, Filter, KeyV4, KeyV6, MAX_ADDRESSES, MAX_COUNTED, MAX_PEERS, OUTCOMES, Slot,
+    Switch, VOTES_BYTES, Verdict, Watched,
 };
+use clarion_fence::{Keys, Leases, NodeId, Own};
 
 use crate::frame::{Frame, Tables};
 
@@ -36,6 +39,21 @@ static ANSWERS: PerCpuArray<u64> = PerCpuArray::with_max_entries(MAX_COUNTED, 0)
 static CLOCK: PerCpuArray<Clock> = PerCpuArray::with_max_entries(1, 0);
 #[map(name = "CLARION_CNF")]
 static CONFLICTS: Array<Conflict> = Array::with_max_entries(MAX_COUNTED, 0);
+
+#[map(name = "CLARION_SWITCH")]
+static SWITCH: Array<Switch> = Array::with_max_entries(1, 0);
+#[map(name = "CLARION_OWN")]
+static OWN: Array<Own> = Array::with_max_entries(2, 0);
+#[map(name = "CLARION_LEASES")]
+static LEASES: Array<Leases> = Array::with_max_entries(1, 0);
+#[map(name = "CLARION_PEERS")]
+static PEERS: HashMap<NodeId, Watched> = HashMap::with_max_entries(MAX_PEERS, NO_PREALLOC);
+#[map(name = "CLARION_GRANTS")]
+static GRANTS: HashMap<NodeId, u64> = HashMap::with_max_entries(MAX_PEERS, NO_PREALLOC);
+#[map(name = "CLARION_KEYS")]
+static KEYS: Array<Keys> = Array::with_max_entries(1, 0);
+#[map(name = "CLARION_VOTES")]
+static VOTES: RingBuf = RingBuf::with_byte_size(VOTES_BYTES, 0);
 
 /// A frame in the driver's buffer. The bounds are read from the context anew at
 /// each view: `resize` moves them, and the verifier wants fresh ones after it.
@@ -124,6 +142,16 @@ impl Tables for Maps {
         // Without one nothing lives. User space writes both words while they are
         // read here: each is aligned and copied whole.
         CONTROL.get(0).copied().unwrap_or(Control { heartbeat: 0, grace: 0 })
+    }
+
+    #[inline(always)]
+    fn own(&self) -> Option<&Own> {
+        OWN.get((SWITCH.get(0)?.own & 1) as u32)
+    }
+
+    #[inline(always)]
+    fn leases(&self) -> Option<&Leases> {
+        LEASES.get(0)
     }
 
     #[inline(always)]

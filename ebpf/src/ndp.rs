@@ -275,7 +275,7 @@ fn solicitation<F: Frame, T: Tables, const AT: usize>(
         Standing::Answer => {}
     }
     let for_us = is_group(checked.destination) || checked.destination == checked.target;
-    if !for_us || !reaches(checked.ethernet_destination, slot.mac) {
+    if !for_us || !reaches(checked.ethernet_destination, slot.station) {
         return Outcome::NdpElsewhere;
     }
     if !write::<F, AT>(frame, &checked, &slot, detects) {
@@ -352,7 +352,7 @@ fn write<F: Frame, const AT: usize>(frame: &mut F, asked: &Checked, slot: &Slot,
     };
     let Some(ethernet) = frame.view_mut::<Ethernet>(0) else { return false };
     ethernet.destination = to_mac;
-    ethernet.source = slot.mac;
+    ethernet.source = slot.station;
     true
 }
 

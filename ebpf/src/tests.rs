@@ -53,7 +53,8 @@ impl World {
     }
 }
 
-const SLOT: Slot = Slot { deadline: 0, epoch: 1, mac: OURS, state: STATE_ANSWER, counter: 3, pad: 0 };
+const SLOT: Slot =
+    Slot { inc: 0, epoch: 1, mac: OURS, state: STATE_ANSWER, station: OURS, pad: 0, counter: 3, rest: 0 };
 
 impl Tables for World {
     fn ifindex(&self) -> u32 {
@@ -76,6 +77,14 @@ impl Tables for World {
 
     fn control(&self) -> Control {
         Control { heartbeat: 1, grace: 10 }
+    }
+
+    fn own(&self) -> Option<&clarion_fence::Own> {
+        None
+    }
+
+    fn leases(&self) -> Option<&clarion_fence::Leases> {
+        None
     }
 
     fn now(&self) -> u64 {

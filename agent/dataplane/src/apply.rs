@@ -92,7 +92,7 @@ fn set(dataplane: &mut Dataplane, key: &AddressKey, entry: Entry) -> Result<(), 
     }
     let written = |source| ItemError::Address { key: *key, limit: MAX_ADDRESSES, source: Box::new(source) };
     let before = dataplane.slots.get(key).map_or(SHARED_COUNTER, |slot| slot.counter);
-    let answers = matches!(entry, Entry::Answer { .. });
+    let answers = !matches!(entry, Entry::Silence);
     // An address keeps its counts while it is answered, whatever MAC and epoch.
     let counter = match (answers, before) {
         (true, SHARED_COUNTER) => dataplane.indices.take(),
@@ -115,7 +115,18 @@ fn set(dataplane: &mut Dataplane, key: &AddressKey, entry: Entry) -> Result<(), 
     Ok(())
 }
 
-fn remove(dataplane: &mut Dataplane, key: &AddressKey) -> Result<(), ItemError> {
+/// Writes one address, and its bit before it.
+pub(crate) fn set_now(dataplane: &mut Dataplane, key: &AddressKey, entry: Entry) -> Result<(), ItemError> {
+    if !dataplane.slots.contains_key(key) {
+        let failed = |error| ItemError::Filter(Box::new(error));
+        let mut filter = dataplane.loaded.tables.filter_now().map_err(failed)?;
+        tables::add(&mut filter, key);
+        dataplane.loaded.tables.set_filter(&filter).map_err(failed)?;
+    }
+    set(dataplane, key, entry)
+}
+
+pub(crate) fn remove(dataplane: &mut Dataplane, key: &AddressKey) -> Result<(), ItemError> {
     dataplane.loaded.tables.remove(key).map_err(|source| ItemError::Address {
         key: *key,
         limit: MAX_ADDRESSES,
@@ -139,9 +150,15 @@ fn unacceptable(key: &AddressKey, entry: Entry) -> Option<&'static str> {
         return Some("the address must be a unicast one");
     }
     match entry {
-        Entry::Answer { mac, .. } if mac == [0; 6] || mac[0] & 1 == 1 => {
-            Some("the MAC to answer with must be a station's, neither zero nor a group's")
-        }
+        Entry::Answer { mac, .. } if !is_station(mac) => Some(NO_STATION),
+        Entry::Owned { mac, station, .. } if !(is_station(mac) && is_station(station)) => Some(NO_STATION),
+        Entry::Owned { inc: 0, .. } => Some("an owner's incarnation is never 0"),
         _ => None,
     }
+}
+
+const NO_STATION: &str = "the MAC to answer with must be a station's, neither zero nor a group's";
+
+fn is_station(mac: [u8; 6]) -> bool {
+    mac != [0; 6] && mac[0] & 1 == 0
 }

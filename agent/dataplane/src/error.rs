@@ -86,6 +86,9 @@ pub enum Error {
         #[source]
         source: Box<MapError>,
     },
+    /// The program could not be run on a frame of ours.
+    #[error("cannot run the XDP program on a signal of this node's own")]
+    Run(#[source] io::Error),
     /// The clock that the kernel part compares with cannot be read.
     #[error("cannot read the boot clock")]
     Clock(#[source] io::Error),

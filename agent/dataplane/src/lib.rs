@@ -15,6 +15,7 @@ mod apply;
 mod attach;
 mod counter;
 mod error;
+mod fence;
 mod leftover;
 mod links;
 mod model;
@@ -25,6 +26,7 @@ mod plan;
 mod report;
 mod sys;
 mod tables;
+mod votes;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -32,6 +34,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub use error::{Error, ItemError};
+pub use fence::Fence;
 pub use leftover::{Leftover, Remedy, leftovers};
 pub use model::{
     AddressKey, AttachMode, AttachedMode, Attachment, ConflictReport, Counters, Desired, Entry, Observed,
@@ -40,6 +43,7 @@ pub use model::{
 pub use object::object;
 pub use plan::Plan;
 pub use report::{Action, Item, Report};
+pub use votes::Votes;
 
 use clarion_abi::{SHARED_COUNTER, Slot};
 use counter::CounterIndices;
@@ -108,6 +112,35 @@ impl Dataplane {
     pub fn beat(&self) -> Result<(), Error> {
         let now = sys::boot_clock().map_err(Error::Clock)?;
         self.loaded.tables.update_control(|control| control.heartbeat = nanoseconds(now))
+    }
+
+    /// The kernel's half of ownership, to be read.
+    #[must_use]
+    pub fn fence(&self) -> &Fence {
+        &self.loaded.fence
+    }
+
+    /// The same, to be written.
+    pub fn fence_mut(&mut self) -> &mut Fence {
+        &mut self.loaded.fence
+    }
+
+    /// Writes one address at once, without a plan: a taker has no time for one. An
+    /// address that the maps have not yet gets its bit in the filter first.
+    ///
+    /// # Errors
+    /// As [`Self::apply`].
+    pub fn set(&mut self, key: &AddressKey, entry: Entry) -> Result<(), ItemError> {
+        apply::set_now(self, key, entry)
+    }
+
+    /// Removes one address at once; one that is not there is fine. Its bit stays in
+    /// the filter until the next plan, which costs a lookup a request.
+    ///
+    /// # Errors
+    /// The map could not be written.
+    pub fn remove(&mut self, key: &AddressKey) -> Result<(), ItemError> {
+        apply::remove(self, key)
     }
 
     /// Reads all counters.

@@ -97,6 +97,19 @@ pub enum Entry {
         /// Epoch of the ownership, kept for who reads it back.
         epoch: u64,
     },
+    /// Answer requests while this node's kernel holds the leases for it
+    /// ([`crate::Fence`]), and drop them while it does not.
+    Owned {
+        /// The MAC that the answer names: `station`, or the next owner's while the
+        /// address is handed over.
+        mac: [u8; 6],
+        /// The MAC of the interface: the answer's Ethernet source.
+        station: [u8; 6],
+        /// Epoch of the ownership, kept for who reads it back.
+        epoch: u64,
+        /// The incarnation of this node that took the address; never 0.
+        inc: u64,
+    },
     /// Drop requests: another node answers them.
     Silence,
 }

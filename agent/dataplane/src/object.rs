@@ -12,10 +12,13 @@ use aya::programs::{ProgramError, ProgramInfo, Xdp};
 use aya::{Ebpf, EbpfLoader, include_bytes_aligned};
 use aya_obj::generated::bpf_map_type;
 use clarion_abi::{
-    Clock, Conflict, Control, Filter, KeyV4, KeyV6, MAX_ADDRESSES, MAX_COUNTED, OUTCOMES, Slot, names,
+    Clock, Conflict, Control, Filter, KeyV4, KeyV6, MAX_ADDRESSES, MAX_COUNTED, MAX_PEERS, OUTCOMES, Slot,
+    Switch, VOTES_BYTES, Watched, names,
 };
+use clarion_fence::{Keys, Leases, Own};
 
 use crate::error::Error;
+use crate::fence::Fence;
 use crate::pins::Pins;
 use crate::sys;
 use crate::tables::Tables;
@@ -35,6 +38,7 @@ pub(crate) struct Loaded {
     /// Its id, by which links tell whose they are.
     pub(crate) program_id: u32,
     pub(crate) tables: Tables,
+    pub(crate) fence: Fence,
     /// The maps once more, to pin them again.
     maps: Vec<(&'static str, OwnedFd)>,
 }
@@ -70,7 +74,13 @@ impl Loaded {
             fd.map(|fd| (shape.name, fd)).map_err(|source| Error::Pins { operation: "open", path, source })
         };
         let maps = shapes().iter().map(open).collect::<Result<_, _>>()?;
-        Ok(Self { program, program_id, tables: Tables::take(&mut ebpf)?, maps })
+        let own_program = program.try_clone().map_err(|source| Error::Pins {
+            operation: "open",
+            path: pins.program(),
+            source,
+        })?;
+        let fence = Fence::take(&mut ebpf, own_program)?;
+        Ok(Self { program, program_id, tables: Tables::take(&mut ebpf)?, fence, maps })
     }
 }
 
@@ -83,7 +93,7 @@ struct Shape {
     entries: u32,
 }
 
-fn shapes() -> [Shape; 8] {
+fn shapes() -> [Shape; 15] {
     use std::mem::size_of;
     let shape = |name, kind, key, value, entries| Shape { name, kind, key, value, entries };
     let outcomes = u32::try_from(OUTCOMES.len()).unwrap_or(u32::MAX);
@@ -96,6 +106,13 @@ fn shapes() -> [Shape; 8] {
         shape(names::ANSWERS, MapType::PerCpuArray, 4, 8, MAX_COUNTED),
         shape(names::CLOCK, MapType::PerCpuArray, 4, size_of::<Clock>(), 1),
         shape(names::CONFLICTS, MapType::Array, 4, size_of::<Conflict>(), MAX_COUNTED),
+        shape(names::SWITCH, MapType::Array, 4, size_of::<Switch>(), 1),
+        shape(names::OWN, MapType::Array, 4, size_of::<Own>(), 2),
+        shape(names::LEASES, MapType::Array, 4, size_of::<Leases>(), 1),
+        shape(names::PEERS, MapType::Hash, 8, size_of::<Watched>(), MAX_PEERS),
+        shape(names::GRANTS, MapType::Hash, 8, 8, MAX_PEERS),
+        shape(names::KEYS, MapType::Array, 4, size_of::<Keys>(), 1),
+        shape(names::VOTES, MapType::RingBuf, 0, 0, VOTES_BYTES),
     ]
 }
 

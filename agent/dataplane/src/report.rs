@@ -30,7 +30,7 @@ pub enum Action {
 impl fmt::Display for Action {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Set(key, Entry::Answer { .. }) => write!(f, "answer for {key}"),
+            Self::Set(key, Entry::Answer { .. } | Entry::Owned { .. }) => write!(f, "answer for {key}"),
             Self::Set(key, Entry::Silence) => write!(f, "keep silent for {key}"),
             Self::Remove(key) => write!(f, "give up {key}"),
             Self::Attach(ifindex, None) => write!(f, "attach the XDP program to interface {ifindex}"),

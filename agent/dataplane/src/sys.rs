@@ -16,6 +16,7 @@ use nix::time::{ClockId, clock_gettime};
 
 const BPF_OBJ_PIN: libc::c_int = 6;
 const BPF_OBJ_GET: libc::c_int = 7;
+const BPF_PROG_TEST_RUN: libc::c_int = 10;
 const BPF_OBJ_GET_INFO_BY_FD: libc::c_int = 15;
 const BPF_LINK_CREATE: libc::c_int = 28;
 const BPF_LINK_UPDATE: libc::c_int = 29;
@@ -24,6 +25,8 @@ const BPF_XDP: u32 = 37;
 /// `BPF_LINK_TYPE_XDP`.
 const LINK_OF_XDP: u32 = 6;
 
+/// `XDP_TX`.
+pub(crate) const TX: u32 = 3;
 /// Attach in the network stack (`XDP_FLAGS_SKB_MODE`).
 pub(crate) const GENERIC: u32 = 1 << 1;
 /// Attach in the driver (`XDP_FLAGS_DRV_MODE`).
@@ -62,6 +65,19 @@ struct InfoByFd {
     fd: u32,
     len: u32,
     info: u64,
+}
+
+/// The part of the attributes that Linux 5.15 has, too.
+#[repr(C)]
+struct TestRun {
+    program: u32,
+    verdict: u32,
+    size_in: u32,
+    size_out: u32,
+    data_in: u64,
+    data_out: u64,
+    repeat: u32,
+    duration: u32,
 }
 
 /// What every kind of `struct bpf_*_info` begins with.
@@ -151,6 +167,26 @@ pub(crate) fn update(link: &OwnedFd, program: BorrowedFd<'_>) -> io::Result<()> 
 /// Detaches a link at once; removing its pin alone would do so a little later.
 pub(crate) fn detach(link: &OwnedFd) -> io::Result<()> {
     bpf(BPF_LINK_DETACH, &mut LinkDetach { link: raw(link.as_fd()) }).map(drop)
+}
+
+/// Runs an XDP program on a frame, which becomes what the program made of it. The
+/// verdict.
+pub(crate) fn run(program: BorrowedFd<'_>, frame: &mut [u8]) -> io::Result<u32> {
+    let size = u32::try_from(frame.len()).map_err(io::Error::other)?;
+    let data_out = frame.as_mut_ptr() as u64;
+    // The kernel copies the frame before it runs the program and back afterwards.
+    let mut attributes = TestRun {
+        program: raw(program),
+        verdict: 0,
+        size_in: size,
+        size_out: size,
+        data_in: data_out,
+        data_out,
+        repeat: 1,
+        duration: 0,
+    };
+    bpf(BPF_PROG_TEST_RUN, &mut attributes)?;
+    Ok(attributes.verdict)
 }
 
 fn info<T>(object: BorrowedFd<'_>, info: &mut T) -> io::Result<()> {

@@ -36,11 +36,14 @@ impl std::fmt::Debug for Tables {
     }
 }
 
-fn failed(name: &'static str) -> impl FnOnce(MapError) -> Error {
+pub(crate) fn failed(name: &'static str) -> impl FnOnce(MapError) -> Error {
     move |source| Error::Map { name, source: Box::new(source) }
 }
 
-fn take<T: TryFrom<Map, Error = MapError>>(ebpf: &mut Ebpf, name: &'static str) -> Result<T, Error> {
+pub(crate) fn take<T: TryFrom<Map, Error = MapError>>(
+    ebpf: &mut Ebpf,
+    name: &'static str,
+) -> Result<T, Error> {
     let map = ebpf.take_map(name).ok_or(Error::Missing { name })?;
     T::try_from(map).map_err(failed(name))
 }
@@ -98,17 +101,15 @@ impl Tables {
             MapKey::V4(key) => self.v4.remove(&key),
             MapKey::V6(key) => self.v6.remove(&key),
         };
-        match result {
-            Err(MapError::KeyNotFound) => Ok(()),
-            Err(MapError::SyscallError(error)) if error.io_error.raw_os_error() == Some(libc::ENOENT) => {
-                Ok(())
-            }
-            result => result,
-        }
+        gone(result)
     }
 
     pub(crate) fn filter(&self) -> Result<Filter, Error> {
-        self.filter.get(&0, 0).map_err(failed(names::FILTER))
+        self.filter_now().map_err(failed(names::FILTER))
+    }
+
+    pub(crate) fn filter_now(&self) -> Result<Filter, MapError> {
+        self.filter.get(&0, 0)
     }
 
     pub(crate) fn set_filter(&mut self, filter: &Filter) -> Result<(), MapError> {
@@ -168,6 +169,15 @@ pub(crate) fn heartbeat(path: &Path) -> Result<Option<Duration>, Error> {
     Ok((control.heartbeat != 0).then(|| Duration::from_nanos(control.heartbeat)))
 }
 
+/// Removing what is not there is fine.
+pub(crate) fn gone(result: Result<(), MapError>) -> Result<(), MapError> {
+    match result {
+        Err(MapError::KeyNotFound) => Ok(()),
+        Err(MapError::SyscallError(error)) if error.io_error.raw_os_error() == Some(libc::ENOENT) => Ok(()),
+        result => result,
+    }
+}
+
 enum MapKey {
     V4(KeyV4),
     V6(KeyV6),
@@ -185,19 +195,22 @@ fn map_key(key: &AddressKey) -> MapKey {
 
 /// The value of an entry.
 pub(crate) fn slot(entry: Entry, counter: u32) -> Slot {
-    let (state, mac, epoch) = match entry {
-        Entry::Answer { mac, epoch } => (STATE_ANSWER, mac, epoch),
-        Entry::Silence => (STATE_SILENCE, [0; 6], 0),
+    let (state, mac, station, epoch, inc) = match entry {
+        Entry::Answer { mac, epoch } => (STATE_ANSWER, mac, mac, epoch, 0),
+        Entry::Owned { mac, station, epoch, inc } => (STATE_ANSWER, mac, station, epoch, inc),
+        Entry::Silence => (STATE_SILENCE, [0; 6], [0; 6], 0, 0),
     };
-    Slot { deadline: 0, epoch, mac, state, counter, pad: 0 }
+    Slot { inc, epoch, mac, state, station, pad: 0, counter, rest: 0 }
 }
 
 /// The entry of a value. One that no agent writes becomes an answer with the zero
 /// MAC, which nobody can desire: the next plan replaces or removes it.
 pub(crate) fn entry(slot: &Slot) -> Entry {
+    let Slot { inc, epoch, mac, station, .. } = *slot;
     match slot.state {
         STATE_SILENCE => Entry::Silence,
-        STATE_ANSWER if slot.deadline == 0 => Entry::Answer { mac: slot.mac, epoch: slot.epoch },
+        STATE_ANSWER if inc != 0 => Entry::Owned { mac, station, epoch, inc },
+        STATE_ANSWER if station == mac => Entry::Answer { mac, epoch },
         _ => Entry::Answer { mac: [0; 6], epoch: 0 },
     }
 }
@@ -205,11 +218,14 @@ pub(crate) fn entry(slot: &Slot) -> Entry {
 /// The filter that exactly these addresses need.
 pub(crate) fn filter_of<'a>(keys: impl IntoIterator<Item = &'a AddressKey>) -> Filter {
     let mut filter = Filter::EMPTY;
-    for key in keys {
-        match key.address {
-            IpAddr::V4(address) => filter.add_v4(address.octets()),
-            IpAddr::V6(address) => filter.add_v6(address.octets()),
-        }
-    }
+    keys.into_iter().for_each(|key| add(&mut filter, key));
     filter
+}
+
+/// Adds an address to a filter.
+pub(crate) fn add(filter: &mut Filter, key: &AddressKey) {
+    match key.address {
+        IpAddr::V4(address) => filter.add_v4(address.octets()),
+        IpAddr::V6(address) => filter.add_v6(address.octets()),
+    }
 }

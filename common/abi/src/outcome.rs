@@ -86,7 +86,8 @@ outcomes! {
     /// About a managed address, but the agent's last heartbeat is older than the
     /// restart grace.
     Stale = "stale", Pass;
-    /// About an address whose deadline to answer is over.
+    /// About an address that this node owns, while its leases are no majority or it has
+    /// begun anew as another incarnation.
     Fenced = "fenced", Drop;
     /// ARP, a solicitation or an advertisement behind two VLAN tags (802.1ad):
     /// no address is served there.

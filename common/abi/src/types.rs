@@ -1,6 +1,7 @@
 //! Layouts of map keys and values.
 
 use bytemuck::{Pod, Zeroable};
+use clarion_fence::Peer;
 use core::mem::{align_of, offset_of, size_of};
 
 /// Key of an IPv4 address: where it is served, and which it is.
@@ -60,20 +61,26 @@ pub const STATE_SILENCE: u16 = 2;
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Pod, Zeroable)]
 pub struct Slot {
-    /// Nanoseconds of the boot clock from which on the address is no longer
-    /// answered, but silenced; 0 = never.
-    pub deadline: u64,
+    /// The incarnation of this node that owns the address: it is answered only while
+    /// this is the present one and its leases are a majority, and silenced
+    /// otherwise. 0 = it needs no lease.
+    pub inc: u64,
     /// Epoch of the ownership; the program only keeps it for who reads back.
     pub epoch: u64,
-    /// The answering station, and the one that may claim the address.
+    /// The station that the answer names. It may claim the address.
     pub mac: [u8; 6],
     /// [`STATE_ANSWER`] or [`STATE_SILENCE`].
     pub state: u16,
+    /// The station that sends the answer: this node's. Another than `mac` only while
+    /// the address is handed over.
+    pub station: [u8; 6],
+    /// Always 0.
+    pub pad: u16,
     /// Index of the address's counter and conflict record, below
     /// [`crate::MAX_COUNTED`].
     pub counter: u32,
     /// Always 0.
-    pub pad: u32,
+    pub rest: u32,
 }
 
 /// What holds for all addresses.
@@ -86,6 +93,34 @@ pub struct Control {
     /// nanoseconds. Afterwards every frame passes.
     pub grace: u64,
 }
+
+/// What the fence listens to, and where it looks. Written by the agent.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Pod, Zeroable)]
+pub struct Switch {
+    /// The UDP port that signals are sent to, as its two bytes lie in a packet
+    /// (`u16::to_be`); 0 = the program knows no signals.
+    pub port: u64,
+    /// Which of the two `Own` counts: the other is written, then this is turned, so
+    /// that none is read half written.
+    pub own: u64,
+}
+
+/// A peer that is watched.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Pod, Zeroable)]
+pub struct Watched {
+    /// What the kernel knows of it.
+    pub peer: Peer,
+    /// Not 0 while a CPU changes the above: another gives its message up, as if it
+    /// had been lost on the way.
+    pub busy: u64,
+}
+
+/// A value of the fence's in a map: aya takes only types of this crate.
+#[repr(transparent)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cell<T>(pub T);
 
 /// The boot clock as each CPU last read it; the program's own.
 #[repr(C)]
@@ -115,15 +150,17 @@ const _: () = {
     assert!(offset_of!(KeyV4, address) == 4 && offset_of!(KeyV4, vlan) == 8);
     assert!(size_of::<KeyV6>() == 24 && align_of::<KeyV6>() == 8);
     assert!(offset_of!(KeyV6, vlan) == 4 && offset_of!(KeyV6, address) == 8);
-    assert!(size_of::<Slot>() == 32 && align_of::<Slot>() == 8);
-    assert!(offset_of!(Slot, mac) == 16 && offset_of!(Slot, state) == 22 && offset_of!(Slot, counter) == 24);
+    assert!(size_of::<Slot>() == 40 && align_of::<Slot>() == 8);
+    assert!(offset_of!(Slot, mac) == 16 && offset_of!(Slot, state) == 22 && offset_of!(Slot, station) == 24);
+    assert!(offset_of!(Slot, counter) == 32);
+    assert!(size_of::<Switch>() == 16 && size_of::<Watched>() == 112 && offset_of!(Watched, busy) == 104);
     assert!(size_of::<Control>() == 16 && size_of::<Clock>() == 16 && size_of::<Conflict>() == 24);
 };
 
 #[cfg(feature = "user")]
 mod user {
     //! aya's marker for bytes that may enter a map.
-    use super::{Conflict, Control, KeyV4, KeyV6, Slot};
+    use super::{Cell, Conflict, Control, KeyV4, KeyV6, Slot, Switch, Watched};
     use crate::Filter;
 
     macro_rules! pod {
@@ -133,5 +170,8 @@ mod user {
             unsafe impl aya::Pod for $name {}
         )+};
     }
-    pod!(KeyV4, KeyV6, Slot, Control, Conflict, Filter);
+    pod!(KeyV4, KeyV6, Slot, Control, Conflict, Filter, Switch, Watched);
+
+    // SAFETY: as above; the wrapper adds nothing.
+    unsafe impl<T: bytemuck::Pod> aya::Pod for Cell<T> {}
 }

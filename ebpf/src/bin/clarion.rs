@@ -15,11 +15,13 @@ mod programs {
     use aya_ebpf::programs::XdpContext;
 
     #[xdp(frags)]
+    #[inline(always)]
     fn clarion_frags(context: XdpContext) -> u32 {
         clarion_ebpf::kernel::run(context.ctx)
     }
 
     #[xdp]
+    #[inline(always)]
     fn clarion(context: XdpContext) -> u32 {
         clarion_ebpf::kernel::run(context.ctx)
     }

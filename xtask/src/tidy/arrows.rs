@@ -11,7 +11,7 @@ struct Room {
 /// The architecture's table. A room that is missing here is refused, so that a
 /// new one gets its row.
 const ROOMS: &[Room] = &[
-    Room { package: "clarion-abi", may_use: &[] },
+    Room { package: "clarion-abi", may_use: &["clarion-fence"] },
     Room { package: "clarion-core", may_use: &[] },
     Room { package: "clarion-fence", may_use: &[] },
     Room { package: "clarion-api", may_use: &[] },
@@ -33,7 +33,7 @@ const ROOMS: &[Room] = &[
     },
     Room { package: "clarion-bgp", may_use: &["clarion-core"] },
     Room { package: "clarion-l2", may_use: &["clarion-core", "clarion-fence"] },
-    Room { package: "clarion-dataplane", may_use: &["clarion-abi", "clarion-core"] },
+    Room { package: "clarion-dataplane", may_use: &["clarion-abi", "clarion-core", "clarion-fence"] },
     Room { package: "clarion-netlink", may_use: &["clarion-core"] },
     Room {
         package: "clarion-agent",
@@ -48,7 +48,7 @@ const ROOMS: &[Room] = &[
             "clarion-netlink",
         ],
     },
-    Room { package: "clarion-ebpf", may_use: &["clarion-abi"] },
+    Room { package: "clarion-ebpf", may_use: &["clarion-abi", "clarion-fence"] },
     // `explain` decides dry runs by the controller's own planner: another one would tell
     // something else some day.
     Room {

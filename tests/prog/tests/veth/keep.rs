@@ -11,8 +11,8 @@ use nix::mount::{MntFlags, umount2};
 use crate::resolve::{answers, bed};
 use crate::{OURS, PATIENCE, desired, on_a_node, open, pins, reconcile};
 
-/// Pins of a data plane with one interface: eight maps, the program, a link.
-const PINS: usize = 10;
+/// Pins of a data plane with one interface: fifteen maps, the program, a link.
+const PINS: usize = 17;
 
 #[test]
 fn pins_that_are_removed_are_made_again_and_no_request_goes_unanswered() {
