@@ -2,8 +2,8 @@
 //! that hold for every protocol.
 
 use bytemuck::{Pod, Zeroable};
-use clarion_abi::{Control, Filter, KeyV4, KeyV6, Outcome, STATE_ANSWER, STATE_SILENCE, Slot};
-use clarion_fence::{Leases, Own, answers};
+use clarion_abi::{Control, Filter, KeyV4, KeyV6, Outcome, STATE_ANSWER, STATE_SILENCE, Slot, Watched};
+use clarion_fence::{Keys, Leases, NodeId, Own, Peer, Wire, answers};
 
 /// An Ethernet header without tags.
 #[repr(C)]
@@ -29,6 +29,24 @@ pub trait Frame {
     fn resize(&mut self, len: usize) -> bool;
 }
 
+/// What became of the wish to change a peer's record.
+pub enum Access<'a> {
+    /// The node is not watched.
+    Unwatched,
+    /// Another CPU changes it.
+    Busy,
+    /// This CPU is alone with it until it says [`Tables::release`].
+    Held(Held<'a>),
+}
+
+/// A peer's record to be changed, and our leases, among them the one that it grants.
+pub struct Held<'a> {
+    /// The record.
+    pub watched: &'a mut Watched,
+    /// The leases.
+    pub leases: &'a mut Leases,
+}
+
 /// The maps, the clock and the interface.
 pub trait Tables {
     /// Index of the interface that the frame came in on.
@@ -45,6 +63,19 @@ pub trait Tables {
     fn own(&self) -> Option<&Own>;
     /// This node's leases.
     fn leases(&self) -> Option<&Leases>;
+    /// The UDP port that signals are sent to, as it lies in a packet; 0 = none.
+    fn port(&self) -> u16;
+    /// The cluster's keys.
+    fn keys(&self) -> Option<&Keys>;
+    /// Lets this CPU alone change a peer's record.
+    fn hold(&self, node: NodeId) -> Access<'_>;
+    /// Ends that.
+    fn release(&self, held: Held<'_>);
+    /// When the newest stamp that the agent granted the peer a lease for was heard, read
+    /// after all that was stored in `peer` before.
+    fn granted(&self, node: NodeId, peer: &Peer) -> u64;
+    /// Leaves a vote to the agent. `false`: there is no room.
+    fn vote(&self, wire: &Wire) -> bool;
     /// Nanoseconds of the boot clock.
     fn now(&self) -> u64;
     /// The boot clock, up to one timer tick (1 to 10 ms) ago. In a virtual machine

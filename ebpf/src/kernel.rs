@@ -15,9 +15,9 @@ use clarion_abi::{
     Clock, Conflict, Control, Filter, KeyV4, KeyV6, MAX_ADDRESSES, MAX_COUNTED, MAX_PEERS, OUTCOMES, Slot,
     Switch, VOTES_BYTES, Verdict, Watched,
 };
-use clarion_fence::{Keys, Leases, NodeId, Own};
+use clarion_fence::{Keys, Leases, NodeId, Own, Peer, Wire};
 
-use crate::frame::{Frame, Tables};
+use crate::frame::{Access, Frame, Held, Tables};
 
 // Maps of addresses allocate as they fill: an element that was replaced is not
 // reused while a program may still read it, and 65,536 idle ones cost nothing.
@@ -155,6 +155,64 @@ impl Tables for Maps {
     }
 
     #[inline(always)]
+    fn port(&self) -> u16 {
+        SWITCH.get(0).map_or(0, |switch| switch.port as u16)
+    }
+
+    #[inline(always)]
+    fn keys(&self) -> Option<&Keys> {
+        KEYS.get(0)
+    }
+
+    #[inline(always)]
+    fn hold(&self, node: NodeId) -> Access<'_> {
+        let (Some(watched), Some(leases)) = (PEERS.get_ptr_mut(node), LEASES.get_ptr_mut(0)) else {
+            return Access::Unwatched;
+        };
+        // SAFETY: values of maps, aligned and there as long as this program runs. Who
+        // exchanged a 0 for the 1 is alone with the peer, and with the lease of that
+        // voter; user space only reads, and reads again what changed meanwhile.
+        unsafe {
+            if exchange(&raw mut (*watched).busy, 1) != 0 {
+                return Access::Busy;
+            }
+            Access::Held(Held { watched: &mut *watched, leases: &mut *leases })
+        }
+    }
+
+    #[inline(always)]
+    fn release(&self, held: Held<'_>) {
+        // SAFETY: a word of a map's value.
+        unsafe { exchange(&raw mut held.watched.busy, 0) };
+    }
+
+    #[inline(always)]
+    fn granted(&self, node: NodeId, peer: &Peer) -> u64 {
+        let mut barrier = 0_u64;
+        // SAFETY: an exchange with a word of our own orders all before it and all after
+        // it. It is told of the peer, so that the compiler has stored that before.
+        unsafe {
+            asm!(
+                "{0} = xchg_64({1} + 0, {0})",
+                "/* {2} */",
+                inout(reg) 0_u64 => _,
+                in(reg) &raw mut barrier,
+                in(reg) &raw const *peer,
+            );
+        }
+        // SAFETY: a value of a map, a word that user space replaces as a whole.
+        GRANTS.get_ptr(node).map_or(0, |granted| unsafe { granted.read_volatile() })
+    }
+
+    #[inline(always)]
+    fn vote(&self, wire: &Wire) -> bool {
+        let Some(mut room) = VOTES.reserve::<[u64; 8]>(0) else { return false };
+        room.write(wire.0.map(u64::from_ne_bytes));
+        room.submit(0);
+        true
+    }
+
+    #[inline(always)]
     fn now(&self) -> u64 {
         // SAFETY: a helper without arguments.
         unsafe { bpf_ktime_get_boot_ns() }
@@ -196,6 +254,19 @@ impl Tables for Maps {
             }
         }
     }
+}
+
+/// Stores a word and returns what was there, as one step for all CPUs and with a full
+/// barrier (Linux 5.12; on arm64 5.18).
+///
+/// # Safety
+/// The pointer is to an aligned word of a map's value.
+#[inline(always)]
+unsafe fn exchange(word: *mut u64, value: u64) -> u64 {
+    let mut value = value;
+    // SAFETY: the caller's. `AtomicU64` has no exchange on this target.
+    unsafe { asm!("{0} = xchg_64({1} + 0, {0})", inout(reg) value, in(reg) word) };
+    value
 }
 
 #[inline(always)]

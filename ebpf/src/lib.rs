@@ -1,11 +1,12 @@
-//! The XDP program: ARP and NDP for owned addresses.
+//! The XDP program: ARP and NDP for owned addresses, and the fence that says whether
+//! they are this node's to answer.
 //!
 //! Order of work: the Ethernet type decides in a few instructions and everything
-//! that is neither ARP nor neighbour discovery leaves uncounted; then a bitmap
+//! that is neither ARP nor neighbour discovery nor a signal leaves uncounted; then a bitmap
 //! says "surely not ours" for most of the rest; only then come the checks, the
 //! hash lookup, the clock and the answer.
 //!
-//! `arp`, `ndp` and `link` know neither XDP nor pointers: they see a frame through
+//! `arp`, `ndp`, `signal` and `link` know neither XDP nor pointers: they see a frame through
 //! [`Frame`] and the maps through [`Tables`]. So the host tests them as they are,
 //! and another entry point (TCX, whose VLAN tag is not in the frame) brings its
 //! own `Frame` and calls the same functions. `kernel` holds all `unsafe`.
@@ -19,14 +20,16 @@
 #![deny(unsafe_code)]
 
 mod arp;
+mod checksum;
 mod frame;
 #[cfg(target_arch = "bpf")]
 #[expect(unsafe_code, reason = "the only place that meets raw packets, maps and helpers")]
 pub mod kernel;
 mod link;
 mod ndp;
+mod signal;
 #[cfg(test)]
 mod tests;
 
-pub use frame::{Frame, Tables};
+pub use frame::{Access, Frame, Held, Tables};
 pub use link::handle;

@@ -9,6 +9,7 @@ use bytemuck::{Pod, Zeroable};
 use clarion_abi::Outcome;
 
 use crate::frame::{Ethernet, Frame, Tables};
+use crate::signal::{self, Signal};
 use crate::{arp, ndp};
 
 /// What follows an Ethernet type that announces a tag.
@@ -25,37 +26,59 @@ const TAGGED: usize = 18;
 const STACKED: usize = 22;
 
 const ARP: u16 = 0x0806_u16.to_be();
+const IPV4: u16 = 0x0800_u16.to_be();
 const IPV6: u16 = 0x86dd_u16.to_be();
 const VLAN: u16 = 0x8100_u16.to_be();
 const PROVIDER_VLAN: u16 = 0x88a8_u16.to_be();
 
 /// Does all that there is to do with a frame. `None`: neither ARP nor neighbour
-/// discovery; it passes, uncounted. The frame is changed only where the outcome's
+/// discovery nor a signal; it passes, uncounted. The frame is changed only where the outcome's
 /// verdict is to answer.
 #[inline(always)]
 pub fn handle<F: Frame, T: Tables>(frame: &mut F, tables: &T) -> Option<Outcome> {
     let ether_type = u16::from_ne_bytes(frame.view::<Ethernet>(0)?.ether_type);
-    if ether_type == ARP {
-        Some(arp::handle::<_, _, UNTAGGED>(frame, tables, 0))
+    let signal = if ether_type == ARP {
+        return Some(arp::handle::<_, _, UNTAGGED>(frame, tables, 0));
     } else if ether_type == IPV6 {
-        ndp::handle::<_, _, UNTAGGED>(frame, tables, 0)
+        let outcome = ndp::handle::<_, _, UNTAGGED>(frame, tables, 0);
+        if outcome.is_some() {
+            return outcome;
+        }
+        signal::in_v6::<_, _, UNTAGGED>(frame, tables)?
+    } else if ether_type == IPV4 {
+        signal::in_v4::<_, _, UNTAGGED>(frame, tables)?
     } else if ether_type == VLAN || ether_type == PROVIDER_VLAN {
-        tagged(frame, tables)
+        match tagged(frame, tables)? {
+            Tagged::Done(outcome) => return Some(outcome),
+            Tagged::Signal(signal) => signal,
+        }
     } else {
-        None
-    }
+        return None;
+    };
+    // In one place, whatever it is in: what follows is most of the program.
+    signal::handle(frame, tables, signal)
+}
+
+/// What is behind a tag.
+enum Tagged {
+    Done(Outcome),
+    Signal(Signal),
 }
 
 #[inline(always)]
-fn tagged<F: Frame, T: Tables>(frame: &mut F, tables: &T) -> Option<Outcome> {
+fn tagged<F: Frame, T: Tables>(frame: &mut F, tables: &T) -> Option<Tagged> {
     let tag = *frame.view::<Tag>(UNTAGGED)?;
     // Priority (3 bits) and drop eligibility (1 bit) are above the id. Id 0 only
     // carries a priority: the frame is of no VLAN (802.1Q §9.6).
     let vlan = u16::from_be_bytes(tag.control) & 0x0fff;
     match u16::from_ne_bytes(tag.ether_type) {
-        ARP => Some(arp::handle::<_, _, TAGGED>(frame, tables, vlan)),
-        IPV6 => ndp::handle::<_, _, TAGGED>(frame, tables, vlan),
-        VLAN | PROVIDER_VLAN => stacked(frame),
+        ARP => Some(Tagged::Done(arp::handle::<_, _, TAGGED>(frame, tables, vlan))),
+        IPV6 => match ndp::handle::<_, _, TAGGED>(frame, tables, vlan) {
+            Some(outcome) => Some(Tagged::Done(outcome)),
+            None => signal::in_v6::<_, _, TAGGED>(frame, tables).map(Tagged::Signal),
+        },
+        IPV4 => signal::in_v4::<_, _, TAGGED>(frame, tables).map(Tagged::Signal),
+        VLAN | PROVIDER_VLAN => stacked(frame).map(Tagged::Done),
         _ => None,
     }
 }

@@ -8,18 +8,19 @@
 use bytemuck::{Pod, Zeroable};
 use clarion_abi::{Filter, KeyV6, MAX_OPTION_UNITS, Outcome, Slot, words};
 
+use crate::checksum::Sum;
 use crate::frame::{Ethernet, Frame, Standing, Tables, claim, is_station, reaches, standing};
 
 #[repr(C)]
 #[derive(Clone, Copy, Pod, Zeroable)]
-struct Ipv6 {
+pub(crate) struct Ipv6 {
     /// Version, traffic class, flow label.
     first: [u8; 4],
-    payload: [u8; 2],
-    next: u8,
+    pub(crate) payload: [u8; 2],
+    pub(crate) next: u8,
     hops: u8,
-    source: Address,
-    destination: Address,
+    pub(crate) source: Address,
+    pub(crate) destination: Address,
 }
 
 /// Solicitation and advertisement have one layout (§4.3, §4.4).
@@ -57,11 +58,11 @@ type Words = [u64; 2];
 /// compiler's dozen of shifts instead of two loads.
 #[repr(C, packed)]
 #[derive(Clone, Copy, Pod, Zeroable)]
-struct Address(Words);
+pub(crate) struct Address(Words);
 
 impl Address {
     #[inline(always)]
-    fn words(self) -> Words {
+    pub(crate) fn words(self) -> Words {
         self.0
     }
 }
@@ -192,8 +193,8 @@ fn check<F: Frame, const AT: usize>(frame: &F, wanted_option: u8) -> Result<Chec
         return Err(Refusal::Long);
     }
     let mut sum = Sum::default();
-    sum.add(source);
-    sum.add(destination);
+    sum.address(source);
+    sum.address(destination);
     sum.number(announced);
     sum.number(u16::from(ICMPV6));
     sum.message(message);
@@ -329,8 +330,8 @@ fn write<F: Frame, const AT: usize>(frame: &mut F, asked: &Checked, slot: &Slot,
     };
     let option = LinkLayerOption { kind: TARGET_LINK_LAYER, units: 1, mac: slot.mac };
     let mut sum = Sum::default();
-    sum.add(asked.target);
-    sum.add(to);
+    sum.address(asked.target);
+    sum.address(to);
     sum.number(ANSWER_LENGTH);
     sum.number(u16::from(ICMPV6));
     sum.message(&message);
@@ -356,36 +357,13 @@ fn write<F: Frame, const AT: usize>(frame: &mut F, asked: &Checked, slot: &Slot,
     true
 }
 
-/// The Internet checksum (RFC 1071) in the machine's byte order, which §2(B)
-/// there allows: words of 32 bits in 64, folded once at the end.
-#[derive(Default)]
-struct Sum(u64);
-
 impl Sum {
-    #[inline(always)]
-    fn word(&mut self, bytes: [u8; 4]) {
-        self.0 += u64::from(u32::from_ne_bytes(bytes));
-    }
-
-    #[inline(always)]
-    fn add(&mut self, address: Words) {
-        for half in address {
-            self.0 += (half & 0xffff_ffff) + (half >> 32);
-        }
-    }
-
-    /// A number of the pseudo-header (RFC 8200 §8.1); both fit 16 bits.
-    #[inline(always)]
-    fn number(&mut self, number: u16) {
-        self.0 += u64::from(number.to_be());
-    }
-
     #[inline(always)]
     fn message(&mut self, message: &Message) {
         let [low, high] = message.checksum;
         self.word([message.kind, message.code, low, high]);
         self.word(message.flags);
-        self.add(message.target.words());
+        self.address(message.target.words());
     }
 
     #[inline(always)]
@@ -393,15 +371,5 @@ impl Sum {
         let [a, b, c, d, e, f] = option.mac;
         self.word([option.kind, option.units, a, b]);
         self.word([c, d, e, f]);
-    }
-
-    /// The one's complement sum in 16 bits.
-    #[inline(always)]
-    #[expect(clippy::cast_possible_truncation, reason = "the last fold leaves 16 bits")]
-    fn fold(&self) -> u16 {
-        let sum = (self.0 & 0xffff_ffff) + (self.0 >> 32);
-        let sum = (sum & 0xffff) + (sum >> 16 & 0xffff) + (sum >> 32);
-        let sum = (sum & 0xffff) + (sum >> 16);
-        ((sum & 0xffff) + (sum >> 16)) as u16
     }
 }

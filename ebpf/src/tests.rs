@@ -8,7 +8,9 @@ use std::collections::BTreeMap;
 use bytemuck::Pod;
 use clarion_abi::{Control, Filter, KeyV4, KeyV6, Outcome, STATE_ANSWER, Slot, words};
 
-use crate::{Frame, Tables, handle};
+use clarion_fence::{NodeId, Peer, Wire};
+
+use crate::{Access, Frame, Held, Tables, handle};
 
 const OURS: [u8; 6] = [2, 0, 0, 0, 0, 0xaa];
 const ASKER: [u8; 6] = [2, 0, 0, 0, 0, 1];
@@ -85,6 +87,28 @@ impl Tables for World {
 
     fn leases(&self) -> Option<&clarion_fence::Leases> {
         None
+    }
+
+    fn port(&self) -> u16 {
+        0
+    }
+
+    fn keys(&self) -> Option<&clarion_fence::Keys> {
+        None
+    }
+
+    fn hold(&self, _: NodeId) -> Access<'_> {
+        Access::Unwatched
+    }
+
+    fn release(&self, _: Held<'_>) {}
+
+    fn granted(&self, _: NodeId, _: &Peer) -> u64 {
+        0
+    }
+
+    fn vote(&self, _: &Wire) -> bool {
+        false
     }
 
     fn now(&self) -> u64 {

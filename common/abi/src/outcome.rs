@@ -1,9 +1,9 @@
-//! What can become of an ARP or NDP frame: one counter each, one verdict each.
+//! What can become of a frame that concerns us: one counter each, one verdict each.
 //!
 //! The names are label values of the agent's metrics; changing one breaks
 //! dashboards. Frames that are neither ARP nor a neighbour solicitation or
-//! advertisement leave before there is an outcome: counting them would be most
-//! of what they cost, and the interface counts them already.
+//! advertisement nor a signal leave before there is an outcome: counting them would
+//! be most of what they cost, and the interface counts them already.
 
 /// What the kernel does with the frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,6 +92,45 @@ outcomes! {
     /// ARP, a solicitation or an advertisement behind two VLAN tags (802.1ad):
     /// no address is served there.
     VlanStacked = "vlan_stacked", Pass;
+    /// A peer's probe, answered.
+    SignalProbeAnswered = "signal_probe_answered", Answer;
+    /// A probe that is not newer than what was heard of the peer before: replayed,
+    /// doubled or overtaken. The answer says nothing that the last one did not.
+    SignalReplayAnswered = "signal_replay_answered", Answer;
+    /// A probe of an incarnation before the newest heard. The answer tells a node
+    /// whose clock was set back that it needs a greater one.
+    SignalOlderAnswered = "signal_older_answered", Answer;
+    /// A probe of a node that is not watched here, answered and forgotten.
+    SignalStrangerAnswered = "signal_stranger_answered", Answer;
+    /// A peer's answer to a probe of ours.
+    SignalTaken = "signal_taken", Drop;
+    /// An answer that is not newer than what was heard of the peer before.
+    SignalReplayed = "signal_replayed", Drop;
+    /// An answer of an incarnation before the newest heard.
+    SignalOlder = "signal_older", Drop;
+    /// An answer of a node that is not watched here.
+    SignalStranger = "signal_stranger", Drop;
+    /// It was asked for a promise about another node, and promised.
+    SignalPromised = "signal_promised", Answer;
+    /// It was asked for a promise that it cannot give.
+    SignalRefused = "signal_refused", Drop;
+    /// Another node's promise, kept for the agent.
+    SignalVote = "signal_vote", Drop;
+    /// The same, but the agent has left too many unread: this one goes to its socket.
+    SignalVoteUnread = "signal_vote_unread", Pass;
+    /// Another CPU was changing the peer's record: as if the signal were lost.
+    SignalBusy = "signal_busy", Drop;
+    /// A signal to this node whose tag is wrong: forged or damaged.
+    SignalForged = "signal_forged", Drop;
+    /// A signal to this node under a key that is not valid here.
+    SignalUnknownKey = "signal_unknown_key", Drop;
+    /// A signal to another node, on its way through this one.
+    SignalElsewhere = "signal_elsewhere", Pass;
+    /// A signal while the agent's last heartbeat is older than the restart grace.
+    SignalStale = "signal_stale", Pass;
+    /// A datagram of a signal's length that is cut short, or that claims to come from
+    /// or go to a group.
+    SignalMalformed = "signal_malformed", Pass;
 }
 
 #[cfg(test)]

@@ -36,4 +36,6 @@ pub use rules::{
 };
 pub use siphash::{Key, SipHash, tag_bytes, tag_words};
 pub use state::{ABLE, Lease, Leases, NEVER, NodeId, Own, Peer, Promise, Times, VOTERS};
-pub use wire::{FLAG_ABLE, FLAG_GRANT, FLAG_OK, Keys, Kind, LEN, Message, Rejected, Vote, Wire, open, seal};
+pub use wire::{
+    FLAG_ABLE, FLAG_GRANT, FLAG_OK, Keys, Kind, LEN, Message, Rejected, Vote, Wire, addressee, open, seal,
+};

@@ -185,9 +185,9 @@ pub fn receive(own: &Own, leases: &mut Leases, peer: &mut Peer, message: &Messag
     if message.inc > peer.inc {
         // Nothing of the former incarnation holds. It has a whole lease's time. Who
         // was promised what, and when, still keeps others from asking.
-        let promise = peer.promise;
-        *peer = Peer::new(now);
-        (peer.inc, peer.promise) = (message.inc, promise);
+        peer.inc = message.inc;
+        (peer.heard, peer.granted) = (now, now);
+        (peer.stamp, peer.rt, peer.ok_echo) = (0, 0, 0);
     }
     if message.stamp <= peer.stamp {
         return Received::Replayed;
@@ -222,19 +222,24 @@ fn round_trip(own: &Own, leases: &mut Leases, peer: &mut Peer, message: &Message
 
 #[inline(always)]
 fn extend(own: &Own, leases: &mut Leases, message: &Message) {
+    let mut at = VOTERS;
     let mut i = 0;
     while i < VOTERS {
-        if own.voters[i].0 == message.from.0 && message.from.0 != 0 {
-            let lease = &mut leases.0[i];
-            if lease.voter.0 != message.from.0 || lease.inc != own.inc {
-                *lease = Lease { voter: message.from, inc: own.inc, until: 0 };
-            }
-            let until = message.echo.saturating_add(own.times.lease);
-            if message.has(FLAG_GRANT) && until > lease.until {
-                lease.until = until;
-            }
+        if own.voters[i].0 == message.from.0 {
+            at = i;
         }
         i += 1;
+    }
+    if message.from.0 == 0 {
+        return;
+    }
+    let Some(lease) = leases.0.get_mut(at) else { return };
+    if lease.voter.0 != message.from.0 || lease.inc != own.inc {
+        *lease = Lease { voter: message.from, inc: own.inc, until: 0 };
+    }
+    let until = message.echo.saturating_add(own.times.lease);
+    if message.has(FLAG_GRANT) && until > lease.until {
+        lease.until = until;
     }
 }
 

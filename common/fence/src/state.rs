@@ -123,6 +123,9 @@ impl Promise {
 /// first value, which the agent puts there ([`Peer::new`]). The agent's own word
 /// about a peer is one number in a map of its own: when the newest stamp that a
 /// probe of the agent's echoed with a grant was heard (as [`Peer::granted`]).
+///
+/// What a new incarnation clears does not lie side by side: the BPF compiler would
+/// call a function to clear two words in a row.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Pod, Zeroable)]
 pub struct Peer {
@@ -132,10 +135,10 @@ pub struct Peer {
     pub stamp: u64,
     /// When that was heard.
     pub heard: u64,
-    /// When the newest stamp that our kernel echoed with a grant was heard.
-    pub granted: u64,
     /// The newest stamp of ours that it echoed: a round trip.
     pub rt: u64,
+    /// When the newest stamp that our kernel echoed with a grant was heard.
+    pub granted: u64,
     /// The newest stamp of ours that it echoed while it said "ok".
     pub ok_echo: u64,
     /// When its agent's heart last beat, by our clock.

@@ -172,6 +172,16 @@ pub fn seal(message: &Message, key: &Key) -> Wire {
     Wire([a, b, c, d, e, f, g, tag_words(key, &words)].map(u64::to_le_bytes))
 }
 
+/// Whom a message is for, whoever wrote it; `None`: it is none of ours. Another
+/// cluster's messages may pass a node, and what is not for the node is not its to judge.
+#[inline(always)]
+#[must_use]
+pub const fn addressee(wire: &Wire) -> Option<NodeId> {
+    let [head, _, to, ..] = wire.0;
+    let is_ours = u64::from_le_bytes(head) & 0xff_ffff == MAGIC | VERSION << 16;
+    if is_ours { Some(NodeId(u64::from_le_bytes(to))) } else { None }
+}
+
 /// Checks and reads a message.
 ///
 /// # Errors

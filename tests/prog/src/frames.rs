@@ -3,7 +3,7 @@
 //! The checksum here is the textbook's, 16 bits at a time in network order, so
 //! that it does not share a mistake with the program's.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// A MAC.
 pub type Mac = [u8; 6];
@@ -206,6 +206,101 @@ pub fn checksum(bytes: &[u8]) -> u16 {
         sum = (sum & 0xffff) + (sum >> 16);
     }
     !u16::try_from(sum).unwrap_or(0)
+}
+
+/// UDP, every field open to be wrong.
+#[derive(Debug, Clone)]
+pub struct Udp {
+    /// Ethernet destination and source.
+    pub stations: [Mac; 2],
+    /// Tags: type, control.
+    pub tags: Vec<(u16, u16)>,
+    /// Source and destination: both IPv4, or both IPv6.
+    pub ends: [IpAddr; 2],
+    /// Source and destination.
+    pub ports: [u16; 2],
+    /// First byte of an IPv4 header: version and length.
+    pub first: u8,
+    /// Flags and fragment offset of an IPv4 header.
+    pub fragment: u16,
+    /// Added to the right length in the IP header.
+    pub ip_length_error: i16,
+    /// Added to the right length in the UDP header.
+    pub udp_length_error: i16,
+    /// What it carries.
+    pub payload: Vec<u8>,
+}
+
+impl Udp {
+    /// A datagram without mistakes.
+    #[must_use]
+    pub fn new(stations: [Mac; 2], ends: [IpAddr; 2], ports: [u16; 2], payload: &[u8]) -> Self {
+        Self {
+            stations,
+            tags: Vec::new(),
+            ends,
+            ports,
+            first: 0x45,
+            fragment: 0x4000,
+            ip_length_error: 0,
+            udp_length_error: 0,
+            payload: payload.to_vec(),
+        }
+    }
+
+    /// The datagram back, with another payload.
+    #[must_use]
+    pub fn back(&self, payload: &[u8]) -> Self {
+        let ([to, from], [source, destination], [here, there]) = (self.stations, self.ends, self.ports);
+        Self {
+            tags: self.tags.clone(),
+            ..Self::new([from, to], [destination, source], [there, here], payload)
+        }
+    }
+
+    /// The frame's bytes.
+    #[must_use]
+    pub fn frame(&self) -> Vec<u8> {
+        let length = u16::try_from(8 + self.payload.len()).expect("a datagram fits 64 KiB");
+        let announced = length.wrapping_add_signed(self.udp_length_error);
+        let mut datagram = [self.ports[0].to_be_bytes(), self.ports[1].to_be_bytes()].concat();
+        datagram.extend(announced.to_be_bytes());
+        datagram.extend([0; 2]);
+        datagram.extend(&self.payload);
+        let octets = |end| match end {
+            IpAddr::V4(address) => address.octets().to_vec(),
+            IpAddr::V6(address) => address.octets().to_vec(),
+        };
+        let mut summed = self.ends.map(octets).concat();
+        summed.extend([0, 17]);
+        summed.extend(announced.to_be_bytes());
+        summed.extend(&datagram);
+        let sum = match checksum(&summed) {
+            0 => 0xffff,
+            sum => sum,
+        };
+        datagram[6..8].copy_from_slice(&sum.to_be_bytes());
+        let mut packet;
+        let ether_type = if self.ends[0].is_ipv4() {
+            packet = vec![self.first, 0];
+            packet.extend((length + 20).wrapping_add_signed(self.ip_length_error).to_be_bytes());
+            packet.extend([0x12, 0x34]);
+            packet.extend(self.fragment.to_be_bytes());
+            packet.extend([64, 17, 0, 0]);
+            packet.extend(self.ends.map(octets).concat());
+            let sum = checksum(&packet).to_be_bytes();
+            packet[10..12].copy_from_slice(&sum);
+            IPV4
+        } else {
+            packet = vec![0x60, 0, 0, 0];
+            packet.extend(length.wrapping_add_signed(self.ip_length_error).to_be_bytes());
+            packet.extend([17, 64]);
+            packet.extend(self.ends.map(octets).concat());
+            IPV6
+        };
+        packet.extend(datagram);
+        unpadded(self.stations[0], self.stations[1], &self.tags, ether_type, &packet)
+    }
 }
 
 /// TCP over IPv4 or IPv6 between documentation addresses: other people's traffic.

@@ -7,8 +7,9 @@ use anyhow::Context;
 use aya::maps::{Array, HashMap, Map, MapData};
 use aya::programs::Xdp;
 use aya::programs::{TestRun, TestRunOptions};
-use clarion_abi::{Control, KeyV4, KeyV6, Slot, names};
+use clarion_abi::{Cell, Control, KeyV4, KeyV6, Slot, Watched, names};
 use clarion_dataplane::Dataplane;
+use clarion_fence::{Leases, NodeId};
 
 /// Longest frame that a run gives back.
 const OUTPUT: usize = 4096;
@@ -106,6 +107,27 @@ impl Pinned {
         let mut slot = map.get(&key, 0)?;
         change(&mut slot);
         Ok(map.insert(key, slot, 0)?)
+    }
+
+    /// Changes what the kernel knows of a peer, or begins to watch it.
+    ///
+    /// # Errors
+    /// The map could not be written.
+    pub fn change_peer(&self, node: NodeId, change: impl FnOnce(&mut Watched)) -> anyhow::Result<()> {
+        let mut map: HashMap<_, u64, Watched> = HashMap::try_from(Map::HashMap(self.map(names::PEERS)?))?;
+        let fresh = Watched { peer: clarion_fence::Peer::new(0), busy: 0 };
+        let mut watched = map.get(&node.0, 0).unwrap_or(fresh);
+        change(&mut watched);
+        Ok(map.insert(node.0, watched, 0)?)
+    }
+
+    /// Replaces the leases.
+    ///
+    /// # Errors
+    /// The map could not be written.
+    pub fn set_leases(&self, leases: Leases) -> anyhow::Result<()> {
+        let mut map: Array<_, Cell<Leases>> = Array::try_from(Map::Array(self.map(names::LEASES)?))?;
+        Ok(map.set(0, Cell(leases), 0)?)
     }
 
     fn map(&self, name: &str) -> anyhow::Result<MapData> {
