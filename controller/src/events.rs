@@ -225,7 +225,7 @@ async fn turn(shared: &Shared) {
         let wait = {
             let mut patience = patience(shared);
             if patience.allowance(now) > 0 {
-                patience.spend(1);
+                patience.spend(now, 1);
                 return;
             }
             patience.next(now)

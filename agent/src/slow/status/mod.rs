@@ -173,7 +173,7 @@ impl State {
             todo.truncate(allowance.min(BATCH));
             wait = later.map_or(Duration::ZERO, |later| later - now);
         }
-        self.patience.spend(todo.len());
+        self.patience.spend(now, todo.len());
         // Kept over a failure: the watch may show the object complete before the
         // write is tried again.
         self.unsaid.extend(todo.iter().filter_map(|write| assignment(write, &self.objects)));
