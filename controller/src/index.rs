@@ -4,12 +4,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use clarion_core::{Labels, ServiceKey};
+use clarion_core::{Labels, NodeName, ServiceKey};
 use clarion_daemon::Store;
 pub use clarion_daemon::configuration::ConfigEdit;
 use clarion_daemon::configuration::Configuration;
 pub use clarion_daemon::watch::Edit;
 
+use crate::placement::NodeView;
 use crate::service::ServiceView;
 
 /// A change that some watch saw.
@@ -19,6 +20,8 @@ pub enum Change {
     Service(Edit<ServiceKey, Arc<ServiceView>>),
     /// Labels of namespaces.
     Namespace(Edit<String, Arc<Labels>>),
+    /// Nodes.
+    Node(Edit<NodeName, Arc<NodeView>>),
     /// Configuration objects.
     Config(ConfigEdit),
     /// All Services, as they were after this term of leadership began or later: everything
@@ -37,6 +40,8 @@ pub struct Touched {
     pub config: bool,
     /// Whether labels of namespaces differ.
     pub namespaces: bool,
+    /// Whether nodes differ.
+    pub nodes: bool,
 }
 
 /// Everything that the watches have told.
@@ -46,6 +51,8 @@ pub struct Index {
     pub services: Store<ServiceKey, Arc<ServiceView>>,
     /// Labels of namespaces.
     pub namespaces: Store<String, Arc<Labels>>,
+    /// Nodes. No address waits for them to be known: reports alone look at them.
+    pub nodes: Store<NodeName, Arc<NodeView>>,
     /// Configuration objects.
     pub config: Configuration,
 }
@@ -60,6 +67,7 @@ impl Index {
             Change::Namespace(edit) => {
                 Touched { namespaces: self.namespaces.apply(edit), ..Touched::default() }
             }
+            Change::Node(edit) => Touched { nodes: self.nodes.apply(edit), ..Touched::default() },
             Change::Config(edit) => Touched { config: self.config.apply(edit), ..Touched::default() },
         }
     }

@@ -126,8 +126,10 @@ pub struct ConfigMapReport {
     pub ignored: Option<String>,
 }
 
-fn remark(pool: &clarion_config::Pool) -> Option<String> {
-    let remarks = clarion_config::remarks(pool, []);
+fn remark(pool: &clarion_config::Pool, index: &Index) -> Option<String> {
+    let nodes = index.nodes.iter();
+    let own = nodes.flat_map(|(name, node)| node.addresses.iter().map(|address| (name.as_str(), *address)));
+    let remarks = clarion_config::remarks(pool, own);
     (!remarks.is_empty()).then(|| lines(remarks.into_iter()))
 }
 
@@ -155,7 +157,7 @@ impl Report {
             // A pool that is not in force has nothing to give.
             let counters = counters.get(&name).copied().unwrap_or_default();
             let mut report = one(pool.as_ref(), parsed);
-            report.wanted.remark = parsed.config.pools.get(&name).and_then(remark);
+            report.wanted.remark = parsed.config.pools.get(&name).and_then(|pool| remark(pool, index));
             report.shown.remark = shown_remark(pool);
             (report.wanted.counters, report.shown.counters) = (Some(counters), self::counters(pool));
             objects.push(report);
@@ -329,7 +331,7 @@ pub fn state(summary: &str, configmap: Option<&ConfigMapReport>, now: &Time) -> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::index::{ConfigEdit, Edit};
+    use crate::index::{Change, ConfigEdit, Edit};
     use clarion_config::Config;
     use k8s_openapi::jiff::Timestamp;
     use std::sync::Arc;
@@ -427,5 +429,27 @@ mod tests {
         assert_eq!(since(&still), json!("1970-01-01T00:00:00Z"));
         let turned = Report::new(&pool(&good), &problem(), &none).objects[0].status(&second(7));
         assert_eq!(since(&turned), json!("1970-01-01T00:00:07Z"));
+    }
+
+    #[test]
+    fn a_pool_that_has_a_nodes_own_address_is_told_so() {
+        let mut index = pool(&json!(null));
+        let said = |index: &Index| {
+            let outcome = clarion_config::parse(&index.config.objects("metallb-system"), &Config::default());
+            Report::new(index, &outcome, &BTreeMap::new()).objects[0]
+                .wanted
+                .remark
+                .clone()
+                .unwrap_or_default()
+        };
+        assert!(!said(&index).contains("is the address of node"));
+        let node = crate::placement::NodeView {
+            addresses: vec!["192.0.2.7".parse().unwrap(), "203.0.113.1".parse().unwrap()],
+            ..Default::default()
+        };
+        assert!(index.apply(Change::Node(Edit::Apply("n1".into(), Arc::new(node)))).nodes);
+        let text = said(&index);
+        assert!(text.contains("192.0.2.7 is the address of node n1"), "{text}");
+        assert!(!text.contains("203.0.113.1"), "{text}");
     }
 }

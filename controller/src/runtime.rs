@@ -60,8 +60,8 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     let watching = watches::start(&client, &namespace, args.lb_class(), &all, &change_tx, term_rx, &tracker);
     let (news_tx, news) = mpsc::channel(placement::QUEUE);
     let (config_tx, config) = watch::channel(None);
-    let more = placement::watches::start(&client, &namespace, &all, &news_tx, &tracker);
-    let mut watching: futures::stream::FuturesUnordered<_> = watching.into_iter().chain(more).collect();
+    let agents = tracker.spawn(placement::watches::agents(&client, &namespace, &all, news_tx.clone()));
+    let mut watching: futures::stream::FuturesUnordered<_> = watching.into_iter().chain([agents]).collect();
     let mut election =
         tracker.spawn(lease::run(client.clone(), namespace.clone(), me, leading_tx, lease_stop.clone()));
     let wires = Wires {

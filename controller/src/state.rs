@@ -114,7 +114,7 @@ impl State {
             self.unknown = self.index.config.unknown();
         }
         self.synced = self.synced || (self.unknown.is_none() && self.index.unsynced().is_empty());
-        self.changed |= touched.config || syncing;
+        self.changed |= touched.config || touched.nodes || syncing;
         if touched.config && self.index.config.synced() {
             self.reparse();
         }

@@ -4,10 +4,10 @@
 
 use std::sync::Arc;
 
-use clarion_core::ServiceKey;
+use clarion_core::{NodeName, ServiceKey};
 use clarion_daemon::watch::{Edit, Watches};
 use clarion_daemon::{Object, configuration};
-use k8s_openapi::api::core::v1::{Namespace, Service};
+use k8s_openapi::api::core::v1::{Namespace, Node, Service};
 use kube::api::ApiResource;
 use kube::{Client, ResourceExt};
 use tokio::sync::{mpsc, watch};
@@ -15,6 +15,7 @@ use tokio::task::JoinHandle;
 use tokio_util::task::TaskTracker;
 
 use crate::index::Change;
+use crate::placement::NodeView;
 use crate::service::ServiceView;
 
 /// Changes that may wait for the index. The index is quick; a full queue makes the
@@ -43,8 +44,16 @@ pub fn start(
         Change::Namespace,
         changes.clone(),
     );
+    let nodes = everywhere(ApiResource::erase::<Node>(&())).follow(
+        |object| {
+            let node = Node { metadata: object.metadata.clone(), ..object.facts() };
+            (NodeName::new(node.name_any()), Some(Arc::new(NodeView::read(&node))))
+        },
+        Change::Node,
+        changes.clone(),
+    );
     let configuration = configuration::watch(watches, client, namespace, Change::Config, changes);
-    let mut all = vec![tracker.spawn(services), tracker.spawn(namespaces)];
+    let mut all = vec![tracker.spawn(services), tracker.spawn(namespaces), tracker.spawn(nodes)];
     all.extend(configuration.into_iter().map(|watch| tracker.spawn(watch)));
     all
 }

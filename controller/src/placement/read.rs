@@ -1,6 +1,7 @@
 //! Objects to the few facts that placement needs.
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 
 use clarion_api::LABEL_SLICE_SERVICE;
 use clarion_config::{EXCLUDE_LABEL, serves};
@@ -22,6 +23,8 @@ pub struct NodeView {
     pub network_unavailable: bool,
     /// Condition Ready is True.
     pub ready: bool,
+    /// Its own addresses, of all types, that are no host names.
+    pub addresses: Vec<IpAddr>,
 }
 
 impl NodeView {
@@ -29,12 +32,14 @@ impl NodeView {
     #[must_use]
     pub fn read(node: &Node) -> Self {
         let conditions = node.status.as_ref().and_then(|status| status.conditions.as_deref());
+        let addresses = node.status.iter().flat_map(|status| status.addresses.iter().flatten());
         let is_true =
             |kind: &str| conditions.unwrap_or_default().iter().any(|c| c.type_ == kind && c.status == "True");
         Self {
             labels: node.labels().clone(),
             network_unavailable: is_true("NetworkUnavailable"),
             ready: is_true("Ready"),
+            addresses: addresses.filter_map(|found| found.address.parse().ok()).collect(),
         }
     }
 

@@ -1,15 +1,13 @@
-//! What the loop of the Services tells the one that plans owners: Services as they are watched, so
-//! that they are watched once, and the configuration as it is in force, so that it is parsed once.
+//! What the loop of the Services tells the one that plans owners: Services and nodes as they are
+//! watched, so that they are watched once, and the configuration as it is in force, so that it is parsed once.
 
 use std::sync::Arc;
 
 use clarion_config::Config;
-use clarion_core::ServiceKey;
 use tokio::sync::{mpsc, watch};
 
 use crate::index::{Change, Edit};
 use crate::placement::News;
-use crate::service::ServiceView;
 use crate::state::State;
 
 /// The teller's end.
@@ -32,16 +30,17 @@ impl Feed {
     /// waiting for anything.
     pub async fn tell(&mut self, change: &Change) {
         match change {
-            Change::Service(edit) => self.pass_on(edit.clone()).await,
-            Change::Listed(_, all) => self.pass_on(Edit::Reset(all.clone())).await,
+            Change::Service(edit) => self.send(News::Service(edit.clone())).await,
+            Change::Listed(_, all) => self.send(News::Service(Edit::Reset(all.clone()))).await,
+            Change::Node(edit) => self.send(News::Node(edit.clone())).await,
             Change::Namespace(_) => {}
-            _ => self.pending = true,
+            Change::Config(_) => self.pending = true,
         }
     }
 
-    async fn pass_on(&self, edit: Edit<ServiceKey, Arc<ServiceView>>) {
+    async fn send(&self, news: News) {
         // Whoever does not listen any more needs no news.
-        let _ = self.news.send(News::Service(edit)).await;
+        let _ = self.news.send(news).await;
     }
 
     /// Passes on the configuration, if it is another one.

@@ -30,7 +30,7 @@ fn labels(pairs: &[(&str, &str)]) -> Labels {
 }
 
 fn node(pairs: &[(&str, &str)]) -> Arc<NodeView> {
-    Arc::new(NodeView { labels: labels(pairs), network_unavailable: false, ready: true })
+    Arc::new(NodeView { labels: labels(pairs), ready: true, ..NodeView::default() })
 }
 
 fn config(advertisements: Vec<L2Advertisement>) -> Arc<Config> {
@@ -238,7 +238,7 @@ fn who_may_own_follows_nodes_and_advertisements() {
     bench.world.agents(Edit::Delete("n2".into()));
     bench.settle();
     assert_eq!(bench.owners("192.0.2.1"), ["n3"]);
-    let cut = NodeView { network_unavailable: true, ready: true, labels: Labels::new() };
+    let cut = NodeView { network_unavailable: true, ready: true, ..NodeView::default() };
     bench.world.nodes(Edit::Apply("n3".into(), Arc::new(cut)));
     bench.settle();
     assert_eq!(

@@ -40,11 +40,13 @@ pub struct Took {
 
 /// A Service of the crowd. The label keeps kube-proxy from programming ten thousand
 /// Services on each of the lab's nodes, which share their cores with what is measured.
+/// There are fewer node ports than Services, so none has any.
 fn service(name: &str, class: Option<&str>) -> Result<Service> {
     let value = json!({
         "metadata": {"name": name, "labels": {"service.kubernetes.io/service-proxy-name": "bench"}},
         "spec": {
             "type": "LoadBalancer", "loadBalancerClass": class, "selector": {"app": "crowd"},
+            "allocateLoadBalancerNodePorts": false,
             "ports": [{"port": 80, "targetPort": 8080}],
         },
     });
