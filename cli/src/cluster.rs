@@ -14,7 +14,7 @@ use clarion_core::{Labels, ServiceKey};
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{ConfigMap, Event, Namespace, Node, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
-use kube::api::{Api, ListParams};
+use kube::api::{Api, ApiResource, DynamicObject, ListParams};
 use kube::{Client, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 
@@ -295,20 +295,35 @@ async fn configmap(client: &Client, namespace: &str) -> anyhow::Result<Option<Co
     }
 }
 
+/// Objects of one of our kinds, one by one: one that cannot be read says so, as it does to
+/// controller and agents, and is not the end of the others.
 async fn list<K>(client: &Client, namespace: &str) -> anyhow::Result<Vec<K>>
 where
-    K: Resource<Scope = k8s_openapi::NamespaceResourceScope> + Clone + DeserializeOwned + Debug,
-    K::DynamicType: Default,
+    K: Resource<DynamicType = ()> + DeserializeOwned + Default,
 {
-    all(Api::namespaced(client.clone(), namespace), ListParams::default()).await
+    let resource = ApiResource::erase::<K>(&());
+    let api = Api::<DynamicObject>::namespaced_with(client.clone(), namespace, &resource);
+    let objects = items(api, ListParams::default(), &resource.kind).await?;
+    let read = |mut object: DynamicObject| {
+        if let Some(fields) = object.data.as_object_mut() {
+            fields.insert("metadata".to_owned(), serde_json::json!({}));
+        }
+        clarion_config::decode(object.metadata, object.data)
+    };
+    Ok(objects.into_iter().map(read).collect())
 }
 
 async fn all<K>(api: Api<K>, params: ListParams) -> anyhow::Result<Vec<K>>
 where
-    K: Resource + Clone + DeserializeOwned + Debug,
-    K::DynamicType: Default,
+    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug,
 {
-    let kind = K::kind(&K::DynamicType::default()).into_owned();
+    items(api, params, &K::kind(&())).await
+}
+
+async fn items<K>(api: Api<K>, params: ListParams, kind: &str) -> anyhow::Result<Vec<K>>
+where
+    K: Clone + DeserializeOwned + Debug,
+{
     match api.list(&params).await {
         Ok(list) => Ok(list.items),
         // Without a reason: what is said of an unknown kind is plain text, no Status.
