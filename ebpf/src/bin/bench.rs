@@ -19,7 +19,7 @@ mod programs {
     use aya_ebpf::programs::XdpContext;
 
     #[map(name = "BENCH_FRAME")]
-    static FRAME: Array<[u8; 96]> = Array::with_max_entries(1, 0);
+    static FRAME: Array<[u8; 128]> = Array::with_max_entries(1, 0);
     #[map(name = "BENCH_NEXT")]
     static NEXT: ProgramArray = ProgramArray::with_max_entries(1, 0);
 
@@ -35,7 +35,7 @@ mod programs {
         for word in 0..=LEN / 8 {
             let at = if word == LEN / 8 { LEN - 8 } else { word * 8 };
             // SAFETY: within the frame, as compared above, and within the map's
-            // 96 bytes; the target allows accesses that are not aligned.
+            // 128 bytes; the target allows accesses that are not aligned.
             unsafe {
                 let word = source.add(at).cast::<u64>().read_unaligned();
                 ((start + at) as *mut u64).write_unaligned(word);
@@ -58,6 +58,12 @@ mod programs {
     #[xdp(frags)]
     fn bench_ns(context: XdpContext) -> u32 {
         restore::<86>(&context);
+        next(&context)
+    }
+
+    #[xdp(frags)]
+    fn bench_signal(context: XdpContext) -> u32 {
+        restore::<106>(&context);
         next(&context)
     }
 

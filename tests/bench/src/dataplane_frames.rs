@@ -16,7 +16,11 @@ use aya::Ebpf;
 use aya::maps::{Array, ProgramArray};
 use aya::programs::{TestRun, TestRunOptions, Xdp};
 use clarion_dataplane::{AddressKey, Dataplane, Desired, Entry, Options, Plan};
-use clarion_prog_tests::frames::{ARP, Arp, BROADCAST, IPV6, Neighbor, ethernet, group_mac, tcp, unpadded};
+use clarion_fence::{Kind, seal};
+use clarion_prog_tests::fence::{INC, PORT, VOTER, datagram, keys, message, now, switch_on};
+use clarion_prog_tests::frames::{
+    ARP, Arp, BROADCAST, IPV6, Neighbor, Udp, ethernet, group_mac, tcp, unpadded,
+};
 use clarion_prog_tests::sandbox;
 use nix::time::{ClockId, clock_gettime};
 
@@ -35,6 +39,9 @@ const OTHER4: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 99);
 const HOST4: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
 const VIP6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 10);
 const OTHER6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 99);
+/// Owned under a lease.
+const OWNED4: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 11);
+const OWNED6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 11);
 const HOST6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1);
 const VLAN: u16 = 100;
 /// Addresses beside the measured ones: a map as a busy node has it.
@@ -60,6 +67,7 @@ fn subjects() -> Vec<Subject> {
     vec![
         passes("TCP over IPv4", tcp(false)),
         passes("TCP over IPv6", tcp(true)),
+        passes("UDP of a signal's length to another port", datagram_to(PORT + 1)),
         passes("ARP for another host", ethernet(BROADCAST, ASKER, &[], ARP, &ask(OTHER4))),
         passes("NS for another host", solicit(OTHER6)),
         answered("ARP answered", ethernet(BROADCAST, ASKER, &[], ARP, &ask(VIP4)), "bench_arp", 60.0),
@@ -70,7 +78,25 @@ fn subjects() -> Vec<Subject> {
             60.0,
         ),
         answered("NS answered", solicit(VIP6), "bench_ns", 120.0),
+        answered(
+            "ARP answered under a lease",
+            ethernet(BROADCAST, ASKER, &[], ARP, &ask(OWNED4)),
+            "bench_arp",
+            60.0,
+        ),
+        answered("NS answered under a lease", solicit(OWNED6), "bench_ns", 120.0),
+        // The same one again and again: its tag and its answer's are what it costs.
+        answered(
+            "probe answered",
+            datagram(&message(Kind::Probe, VOTER, 1, 0), false).frame(),
+            "bench_signal",
+            500.0,
+        ),
     ]
+}
+
+fn datagram_to(port: u16) -> Vec<u8> {
+    Udp { ports: [PORT, port], ..datagram(&message(Kind::Probe, VOTER, 1, 0), false) }.frame()
 }
 
 pub(super) fn run(rows: &mut Rows) -> Result<()> {
@@ -112,9 +138,14 @@ fn prepare(pin_dir: &Path) -> Result<Dataplane> {
         add(Ipv4Addr::new(198, 18, high, low).into(), 0);
         add(Ipv6Addr::new(0x2001, 0xdb8, 1, 0, 0, 0, 0, number + 1).into(), 0);
     }
+    let owned = Entry::Owned { mac: OURS, station: OURS, epoch: 1, inc: INC };
+    for address in [OWNED4.into(), OWNED6.into()] {
+        addresses.insert(AddressKey { ifindex: 1, vlan: 0, address }, owned);
+    }
     let plan = Plan::new(&dataplane.observe()?, &Desired { addresses, ..Desired::default() });
     let report = dataplane.apply(&plan);
     ensure!(report.is_ok(), "the plan failed: {report:?}");
+    switch_on(&mut dataplane, now())?;
     Ok(dataplane)
 }
 
@@ -141,9 +172,9 @@ impl Bench {
 
     /// Sets the frame that is restored.
     fn set_frame(&mut self, frame: &[u8]) -> Result<()> {
-        let mut map: Array<_, [u8; 96]> =
+        let mut map: Array<_, [u8; 128]> =
             Array::try_from(self.ebpf.map_mut("BENCH_FRAME").context("no frame")?)?;
-        let mut bytes = [0; 96];
+        let mut bytes = [0; 128];
         let length = frame.len().min(bytes.len());
         bytes[..length].copy_from_slice(&frame[..length]);
         Ok(map.set(0, bytes, 0)?)
@@ -167,8 +198,11 @@ fn measure(bench: &mut Bench, shipped: &Xdp, dataplane: &Dataplane) -> Result<Ve
     let subjects = subjects();
     let mut samples: Vec<Samples> = subjects.iter().map(|_| Samples::default()).collect();
     for round in 0..=ROUNDS {
-        // The grace is far longer than a round.
+        // Grace and lease are far longer than a round.
         dataplane.beat()?;
+        let stamp = now();
+        let lease = message(Kind::Answer, VOTER, stamp, stamp);
+        dataplane.fence().relay(&seal(&lease, &keys().current))?;
         for (subject, (ours, empty)) in subjects.iter().zip(&mut samples) {
             let (with, without) = match subject.restore {
                 None => {
@@ -207,9 +241,13 @@ fn cpu_time() -> Result<Duration> {
 /// Every repetition must have been what its row says, or the row would lie.
 fn check_answers(after: &BTreeMap<&'static str, u64>, before: &BTreeMap<&'static str, u64>) -> Result<()> {
     let runs = u64::from(REPEAT) * (ROUNDS as u64 + 1);
-    for (name, wanted) in
-        [("arp_answered", 2 * runs), ("ndp_answered", runs), ("arp_other", runs), ("ndp_other", runs)]
-    {
+    for (name, wanted) in [
+        ("arp_answered", 3 * runs),
+        ("ndp_answered", 2 * runs),
+        ("arp_other", runs),
+        ("ndp_other", runs),
+        ("signal_replay_answered", runs),
+    ] {
         let counted = after[name] - before[name];
         ensure!(counted == wanted, "{name} was counted {counted} times, not {wanted}");
     }
