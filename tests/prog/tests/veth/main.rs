@@ -3,6 +3,7 @@
 
 mod adopt;
 mod attach;
+mod fence;
 mod keep;
 mod resolve;
 mod rights;
