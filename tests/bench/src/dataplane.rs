@@ -26,8 +26,6 @@ const GROUP: &str = "dataplane";
 /// Not root, no BPF objects, or a request that stayed unanswered.
 pub fn run(rows: &mut Rows) -> Result<()> {
     frames::run(rows).context("frame by frame")?;
-        return Ok(());
-    }
     wire::run(rows).context("on a veth")?;
     bystander::run(rows).context("a flood on a switch")?;
     throughput::run(rows).context("TCP throughput")

@@ -9,8 +9,10 @@ use anyhow::{Context, Result, bail};
 use futures::TryStreamExt as _;
 use futures::future::try_join_all;
 use k8s_openapi::api::core::v1::{Event, Service};
+use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::api::{
-    ApiResource, DynamicObject, ListParams, Patch, PatchParams, PostParams, WatchEvent, WatchParams,
+    ApiResource, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams, WatchEvent,
+    WatchParams,
 };
 use kube::core::GroupVersionKind;
 use kube::{Api, Client};
@@ -24,8 +26,12 @@ pub const WORKERS: usize = 8;
 pub const NAMESPACE: &str = "crowd";
 /// The events of a Service: one of the allocation, one of the announcement.
 const EVENTS_EACH: usize = 2;
+/// Label `side` of the rival's Services, and so of their EndpointSlices.
+const RIVAL: &str = "rival";
 /// If nothing more comes for so long, nothing will.
 const STALL: Duration = Duration::from_secs(60);
+/// Nor if something is not gone after so long.
+const GONE: Duration = Duration::from_secs(120);
 /// A watch is opened anew after this (seconds); the API server allows no more than 295.
 const WATCH_SECONDS: u32 = 240;
 
@@ -42,8 +48,9 @@ pub struct Took {
 /// Services on each of the lab's nodes, which share their cores with what is measured.
 /// There are fewer node ports than Services, so none has any.
 fn service(name: &str, class: Option<&str>) -> Result<Service> {
+    let side = if class.is_some() { RIVAL } else { "ours" };
     let value = json!({
-        "metadata": {"name": name, "labels": {"service.kubernetes.io/service-proxy-name": "bench"}},
+        "metadata": {"name": name, "labels": {"service.kubernetes.io/service-proxy-name": "bench", "side": side}},
         "spec": {
             "type": "LoadBalancer", "loadBalancerClass": class, "selector": {"app": "crowd"},
             "allocateLoadBalancerNodePorts": false,
@@ -178,6 +185,25 @@ pub fn bare(cluster: &Cluster, prefix: &str, count: usize) -> Result<Duration> {
     })
 }
 
+/// Takes the rival's Services away, so that the next turn has as many as there are of ours,
+/// and waits until nothing is left of them to be tidied up.
+///
+/// # Errors
+/// When the API server refuses, or something stays.
+pub fn clear(cluster: &Cluster) -> Result<()> {
+    let all = ListParams::default().labels(&format!("side={RIVAL}"));
+    let services: Api<Service> = Api::namespaced(cluster.client(), NAMESPACE);
+    let slices: Api<EndpointSlice> = Api::namespaced(cluster.client(), NAMESPACE);
+    cluster.block(async { Ok(services.delete_collection(&DeleteParams::default(), &all).await?) })?;
+    cluster.lab.wait_until("the rival's Services and EndpointSlices to be gone", GONE, || {
+        let left = cluster.block(async {
+            let (services, slices) = (services.list_metadata(&all).await?, slices.list_metadata(&all).await?);
+            Ok(services.items.len() + slices.items.len())
+        })?;
+        Ok((left == 0).then_some(()))
+    })
+}
+
 struct Rival {
     services: Api<Service>,
     events: Api<Event>,
@@ -261,7 +287,7 @@ pub fn one_more(cluster: &Cluster, name: &str, victim: Option<&str>) -> Result<D
     cluster.block(async {
         let mut events = Box::pin(services.watch(&wanted, "0").await?);
         if let Some(victim) = victim {
-            services.delete(victim, &kube::api::DeleteParams::default()).await?;
+            services.delete(victim, &DeleteParams::default()).await?;
         }
         let begin = Instant::now();
         services.create(&PostParams::default(), &service(name, None)?).await?;
