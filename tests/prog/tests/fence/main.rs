@@ -2,6 +2,7 @@
 //! promises what, and that an owned address is answered while the leases hold.
 
 mod lease;
+mod race;
 mod signal;
 mod vote;
 

@@ -1,6 +1,8 @@
 //! Which rights the data plane needs: the four that the DaemonSet grants.
 
 use clarion_dataplane::{AttachMode, Desired, pass};
+use clarion_fence::Asked;
+use clarion_prog_tests::fence::{STRANGER, VOTER, now, switch_on};
 use clarion_prog_tests::sandbox::{self, Peer};
 use clarion_prog_tests::wire::if_index;
 
@@ -32,6 +34,13 @@ fn four_capabilities_are_enough_to_load_attach_adopt_and_detach() {
             let mut adopted = open(bpffs, mode)?;
             assert_eq!(adopted.observe()?.addresses.len(), 2);
             adopted.counters()?;
+            // A question to the own kernel runs the program, and votes lie in a shared ring.
+            switch_on(&mut adopted, now())?;
+            assert_eq!(adopted.fence_mut().ask(VOTER, 1, now())?, Asked::NotSuspect);
+            adopted.fence_mut().watch(STRANGER, 0)?;
+            assert_eq!(adopted.fence_mut().ask(STRANGER, 1, now())?, Asked::Yes);
+            assert!(adopted.fence_mut().take_votes().expect("the first reader").next_vote().is_none());
+            adopted.fence_mut().unwatch(STRANGER)?;
             reconcile(&mut adopted, &Desired::default())?;
         }
         drop(pass::attach(ifindex)?);
