@@ -4,16 +4,12 @@
 //!
 //! | module | question |
 //! |---|---|
-//! | [`order`] | in which order may nodes own an address? |
-//! | [`liveness`] | which nodes are alive, as far as this one can tell? |
-//! | [`ownership`] | who owns each address now? (by Leases, until [`machine`] takes its place) |
-//! | [`machine`] | the ownership protocol: the agent's half of the fence in the kernel |
+//! | [`machine`] | who owns each address: the agent's half of the protocol, the other half is the kernel's |
 //! | [`frames`] | which bytes tell the segment? |
+//! | [`questions`] | which bytes ask it? |
 //! | [`schedule`] | when are they sent? |
 
 pub mod frames;
-pub mod liveness;
 pub mod machine;
-pub mod order;
-pub mod ownership;
+pub mod questions;
 pub mod schedule;

@@ -43,6 +43,12 @@ pub(super) struct Fence {
     voters_at: u64,
 }
 
+impl Fence {
+    pub(super) fn contacts(&self) -> &BTreeSet<NodeId> {
+        &self.fresh
+    }
+}
+
 impl Machine {
     pub(super) fn step_fence(&mut self, turn: &mut Turn<'_>) {
         if turn.now >= self.fence.next_probe {
@@ -104,7 +110,7 @@ impl Machine {
     /// Before a peer is suspected, those who may get its addresses are probed, so
     /// that a dead one is not chosen; who stands last probes everybody.
     fn find_candidates(&mut self, turn: &mut Turn<'_>) {
-        let mut wanted = BTreeSet::new();
+        let mut wanted = self.courted();
         if self.fence.alone || self.fence.cut_off.is_some() {
             let others = |node: &NodeId| *node != self.me && !self.pairs.contains(node);
             wanted = self.plan.nodes.iter().copied().filter(others).collect();
@@ -120,8 +126,9 @@ impl Machine {
                 wanted.extend(list.filter(|n| *n != self.me && n != node && !self.pairs.contains(n)));
             }
         }
-        if wanted.is_empty() && !self.jobs.is_empty() {
-            return;
+        if !self.jobs.is_empty() {
+            // Whom they were promised to is not forgotten meanwhile.
+            wanted.extend(&self.candidates);
         }
         let wanted: BTreeSet<_> = wanted.into_iter().take(CANDIDATES).collect();
         for gone in self.candidates.difference(&wanted) {

@@ -11,6 +11,7 @@
 //! | `fence` | may I answer? probes, resignation, the last node standing, voters |
 //! | `executor` | has a peer lost its addresses, and am I the one to say so? |
 //! | `jobs` | who gets an address, and did it take it? hand-over |
+//! | `home` | does it go back to whom the plan names first? |
 //! | `taker` | may I take it? |
 //! | `claims` | who hears what I own, and who is right? |
 //! | `record`, `plan`, `message`, `replay`, `kernel`, `timing` | the nouns |
@@ -22,6 +23,7 @@ mod claims;
 mod event;
 mod executor;
 mod fence;
+mod home;
 mod jobs;
 mod kernel;
 mod message;
@@ -49,6 +51,7 @@ pub use self::timing::{MS, Timing};
 use self::claims::Claims;
 use self::executor::Hunt;
 use self::fence::Fence;
+use self::home::Home;
 use self::jobs::Job;
 use self::record::Records;
 use self::replay::Replays;
@@ -129,6 +132,7 @@ pub struct Machine {
     /// The last of them that was looked at, while there are more than one look takes.
     moved: Option<IpAddr>,
     moves_at: u64,
+    home: Home,
     claims: Claims,
     replays: Replays,
     /// When the last datagram to each node was sent.
@@ -194,6 +198,7 @@ impl Machine {
             moves: BTreeSet::new(),
             moved: None,
             moves_at: 0,
+            home: Home::default(),
             claims: Claims::default(),
             replays: Replays::default(),
             sent: BTreeMap::new(),
@@ -260,6 +265,7 @@ impl Machine {
         self.step_fence(&mut turn);
         self.step_hunts(&mut turn);
         self.step_moves(&mut turn);
+        self.step_home(&mut turn);
         self.step_jobs(&mut turn);
         self.step_takes(&mut turn);
         self.step_claims(&mut turn);
@@ -280,6 +286,42 @@ impl Machine {
     /// What this node owns.
     pub fn held(&self) -> impl Iterator<Item = (IpAddr, Entry)> + '_ {
         self.held.iter().map(|(address, entry)| (*address, *entry))
+    }
+
+    /// Whether the node holds an address, and how.
+    #[must_use]
+    pub fn entry(&self, address: IpAddr) -> Option<Entry> {
+        self.held.get(&address).copied()
+    }
+
+    /// The plan in force; of version 0 if none is known yet.
+    #[must_use]
+    pub fn plan(&self) -> &Arc<Plan> {
+        &self.plan
+    }
+
+    /// The peers whose round trips succeed.
+    #[must_use]
+    pub fn in_contact(&self) -> &BTreeSet<NodeId> {
+        self.fence.contacts()
+    }
+
+    /// Whether the node serves without a majority, as the last one standing.
+    #[must_use]
+    pub fn alone(&self) -> bool {
+        self.fence.alone
+    }
+
+    /// Whether the kernel answers for what this node holds.
+    #[must_use]
+    pub fn whole(&self, now: u64, kernel: &dyn Kernel) -> bool {
+        clarion_fence::ok(&self.own, &kernel.leases(), now)
+    }
+
+    /// Whether addresses of ours are on their way to another node.
+    #[must_use]
+    pub fn handing_over(&self) -> bool {
+        self.jobs.keys().any(|address| self.held.contains_key(address))
     }
 
     /// Datagrams dropped, by reason.

@@ -29,6 +29,8 @@ pub(super) const SEGMENT_LIVES: u64 = 550 * MS;
 pub(super) const LOOK_AGAIN: u64 = 100 * MS;
 /// Between two looks at the fence and the peers while something is not as it should be.
 pub(super) const WATCH: u64 = 10 * MS;
+/// Between two looks at what could go home.
+pub(super) const HOME_LOOK: u64 = 500 * MS;
 /// After a decision that moved nothing (or not all), the next attempt.
 pub(super) const HUNT_AGAIN: u64 = 200 * MS;
 /// An agent with an older heartbeat is no target while there is a better one,
@@ -58,6 +60,9 @@ pub struct Timing {
     /// Whether a node that lost its majority serves while its segment lives, and
     /// after which pause (`available`); `None` = never (`consistent`).
     pub available: Option<u64>,
+    /// How long the node that the plan names first must have been fit before it is
+    /// handed what it lost, and the pause between two such moves; `None` = it never is.
+    pub home: Option<u64>,
 }
 
 impl Default for Timing {
@@ -69,6 +74,7 @@ impl Default for Timing {
             resign: 1000 * MS,
             grace: 120_000 * MS,
             available: Some(1000 * MS),
+            home: Some(10_000 * MS),
         }
     }
 }

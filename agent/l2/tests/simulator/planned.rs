@@ -50,6 +50,21 @@ fn a_rebalancing_plan_moves_what_it_says_and_nothing_else() {
 }
 
 #[test]
+fn a_node_that_comes_back_gets_what_the_plan_names_it_for_and_no_more() {
+    for seed in seeds(10, 300).filter(|seed| wanted(*seed)) {
+        let back = 4000 * MS;
+        let (world, verdict) = run(rough(seed, 3), 20_000 * MS, |world| {
+            world.at(STRIKE, Fault::PowerOff(0));
+            world.at(back, Fault::Boot(0));
+        });
+        let log = || world.timeline.between(back, 20_000 * MS);
+        let late = verdict.dark.iter().find(|spell| spell.from > back);
+        assert!(late.is_none() && verdict.overlaps.is_empty(), "seed {seed}: {late:?}\n{}", log());
+        assert_eq!(verdict.moves, [2, 0, 0, 2, 0, 0], "seed {seed}\n{}", log());
+    }
+}
+
+#[test]
 fn a_lost_carrier_moves_its_addresses_within_60_ms() {
     for seed in seeds(30, 1000).filter(|seed| wanted(*seed)) {
         let config = Config::new(seed, 3).loss(0.01 * (seed % 2) as f64);
