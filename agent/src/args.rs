@@ -51,6 +51,14 @@ pub struct Args {
     #[arg(long, default_value_t = 120, value_parser = clap::value_parser!(u64).range(1..=86_400))]
     pub restart_grace: u64,
 
+    /// UDP port on which agents and kernels speak to one another about layer 2 ownership.
+    #[arg(long, env = "METALLB_ML_BIND_PORT", default_value_t = 7946, value_parser = clap::value_parser!(u16).range(1..))]
+    pub ml_bindport: u16,
+
+    /// Secret with the key by which agents know each other's messages; the controller makes it.
+    #[arg(long, env = "METALLB_ML_SECRET_NAME", default_value = "memberlist")]
+    pub ml_secret_name: String,
+
     #[command(flatten)]
     ignored: Ignored,
 }
@@ -162,15 +170,8 @@ mod tests {
         )
         .unwrap();
         assert_eq!((args.node_name.as_str(), args.lb_class()), ("n1", Some("a.io/b")));
-        let expected = [
-            "--host",
-            "--ml-bindaddr",
-            "--ml-bindport",
-            "--ml-labels",
-            "--ml-secret-key-path",
-            "--ml-wan-config",
-            "--config",
-        ];
+        let expected =
+            ["--host", "--ml-bindaddr", "--ml-labels", "--ml-secret-key-path", "--ml-wan-config", "--config"];
         assert_eq!(args.ignored(), expected);
         assert!(parse("--node-name=n1").unwrap().ignored().is_empty());
         assert!(parse("--ml-bindadr=x").is_err());

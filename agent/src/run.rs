@@ -14,12 +14,11 @@ use tokio::task::JoinSet;
 
 use crate::args::Args;
 use crate::desired::Me;
+use crate::fast::VipState;
 use crate::{capabilities, fast, serve, slow};
 
-/// BGP says goodbye within this, or not at all.
+/// BGP says goodbye within this, or not at all; what is handed over is claimed by then.
 const GOODBYE: Duration = Duration::from_millis(1500);
-/// Renewals of Leases that may wait for the fast half.
-const LIVENESS: usize = 1024;
 
 /// Runs until SIGTERM or SIGINT.
 ///
@@ -55,12 +54,12 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
 
     let (desired_tx, desired) = watch::channel(None);
     let (peers_tx, peers) = watch::channel(Arc::default());
-    let (liveness_tx, liveness) = mpsc::channel(LIVENESS);
+    let (owners_tx, owners) = watch::channel(Arc::default());
     let (slow_tx, slow_rx) = watch::channel(Arc::default());
-    let (fast_tx, fast_rx) = watch::channel(Arc::default());
+    let (fast_tx, mut fast_rx) = watch::channel(Arc::default());
     let (sessions_tx, sessions) = watch::channel(Arc::default());
     let (counters_tx, counters) = mpsc::channel(4);
-    let (stop_tx, stop) = watch::channel(false);
+    let (stop_tx, stop) = watch::channel(fast::Life::Runs);
     let pulse = Arc::new(fast::Pulse::new());
     let counts = Arc::new(slow::Counts::default());
 
@@ -72,7 +71,9 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         exclusion_file: args.exclude_l2_config.clone(),
         desired: desired.clone(),
         peers,
-        liveness,
+        owners,
+        port: args.ml_bindport,
+        restart_grace: Duration::from_secs(args.restart_grace),
         counters,
         status: fast_tx,
         pulse: Arc::clone(&pulse),
@@ -84,7 +85,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     let mut tasks = JoinSet::new();
     let sources = serve::Sources {
         args: Arc::clone(&args),
-        desired,
+        desired: desired.clone(),
         fast: fast_rx.clone(),
         slow: slow_rx,
         sessions,
@@ -94,9 +95,8 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         watches: watches.clone(),
     };
     serve::start(sources, &mut tasks).await?;
-    let outputs =
-        slow::Outputs { desired: desired_tx, peers: peers_tx, liveness: liveness_tx, status: slow_tx };
-    tasks.spawn(slow::run(Arc::clone(&args), client, watches, outputs, fast_rx, counts));
+    let outputs = slow::Outputs { desired: desired_tx, peers: peers_tx, owners: owners_tx, status: slow_tx };
+    tasks.spawn(slow::run(Arc::clone(&args), client, watches, outputs, fast_rx.clone(), counts));
     tracing::info!(node = args.node_name, version = env!("CARGO_PKG_VERSION"), "clarion-agent runs");
 
     let result = tokio::select! {
@@ -109,8 +109,18 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         }),
         ended = &mut fast_done => return ended.context("the fast half panicked")?.context("the fast half failed"),
     };
-    tracing::info!("ending; the kernel goes on answering for {} s", args.restart_grace);
-    stop_tx.send_replace(true);
+    if desired.borrow().as_ref().is_some_and(|desired| desired.cordoned) {
+        tracing::info!("ending on a node that is cordoned: its layer 2 addresses are handed over");
+        stop_tx.send_replace(fast::Life::Leaves);
+        // The fast half needs the slow one until then.
+        let gone = fast_rx.wait_for(|fast| fast.vips.values().all(|vip| vip.state != VipState::Announced));
+        if tokio::time::timeout(fast::HAND_OVER, gone).await.is_err() {
+            tracing::warn!("not all addresses were claimed by other nodes in time");
+        }
+    } else {
+        tracing::info!("ending; the kernel goes on answering for {} s", args.restart_grace);
+        stop_tx.send_replace(fast::Life::Restarts);
+    }
     // Ends the slow half, and with it the last sender of BGP's desired state.
     tasks.shutdown().await;
     if tokio::time::timeout(GOODBYE, fast_done).await.is_err() {

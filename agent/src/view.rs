@@ -72,6 +72,8 @@ pub struct Node {
     pub uid: String,
     /// `metadata.labels`.
     pub labels: Labels,
+    /// `spec.unschedulable`.
+    pub cordoned: bool,
     /// Condition NetworkUnavailable is True.
     pub network_unavailable: bool,
     /// `status.addresses` of type InternalIP.

@@ -65,8 +65,8 @@ impl ServiceRow {
     }
 }
 
-/// A Lease older than this is worth a look (agents renew each second).
-const LEASE_FRESH_S: i64 = 5;
+/// A Lease older than this is worth a look (agents renew it every 5 s).
+const LEASE_FRESH_S: i64 = 15;
 
 /// Makes the report: nothing but what the snapshot holds.
 pub(crate) fn report(cluster: &Cluster) -> Report {

@@ -78,6 +78,15 @@ impl Fence {
         self.keys.set(0, Cell(*keys), 0).map_err(failed(names::KEYS))
     }
 
+    /// The keys in force; of number 0 as long as none were set since the boot.
+    ///
+    /// # Errors
+    /// The map could not be read.
+    pub fn keys(&self) -> Result<Keys, Error> {
+        let Cell(keys) = self.keys.get(&0, 0).map_err(failed(names::KEYS))?;
+        Ok(keys)
+    }
+
     /// The votes that come for this agent. There is one reader, so a second call
     /// returns `None`.
     pub fn take_votes(&mut self) -> Option<Votes> {
@@ -193,7 +202,7 @@ impl Fence {
     /// A map could not be read, or the kernel does not run the program.
     pub fn ask(&mut self, about: NodeId, inc: u64, now: u64) -> Result<Asked, Error> {
         let Some(own) = self.own()? else { return Ok(Asked::NotSuspect) };
-        let Cell(keys) = self.keys.get(&0, 0).map_err(failed(names::KEYS))?;
+        let keys = self.keys()?;
         let question = Message::ask(own.id, own.id, own.inc, Vote { about, inc, nonce: now });
         for _ in 0..TRIES {
             if self.relay(&seal(&question, &keys.current))?.is_some() {

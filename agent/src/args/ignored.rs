@@ -11,8 +11,6 @@ pub(super) struct Ignored {
     #[arg(long, hide = true)]
     ml_bindaddr: Option<String>,
     #[arg(long, hide = true)]
-    ml_bindport: Option<String>,
-    #[arg(long, hide = true)]
     ml_labels: Option<String>,
     #[arg(long, hide = true)]
     ml_secret_key: Option<String>,
@@ -52,7 +50,6 @@ impl Ignored {
         [
             ("--host", &self.host),
             ("--ml-bindaddr", &self.ml_bindaddr),
-            ("--ml-bindport", &self.ml_bindport),
             ("--ml-labels", &self.ml_labels),
             ("--ml-secret-key", &self.ml_secret_key),
             ("--ml-secret-key-path", &self.ml_secret_key_path),

@@ -1,5 +1,5 @@
-//! Layer 2: which addresses there are and which nodes may own each, by MetalLB's
-//! rules (contract §4.1).
+//! Layer 2: which addresses there are, and whether any node may own each, by MetalLB's
+//! rules (contract §4.1). Which node shall is the controller's plan (`owners`).
 //!
 //! The unit is the address, not the Service: Services that share an address must
 //! have one owner between them, whatever each of them selects.
@@ -9,7 +9,6 @@ use std::net::IpAddr;
 
 use clarion_config::{L2Advertisement, l2_score};
 use clarion_core::{AnnounceReason, NodeName, ServiceKey};
-use clarion_l2::order::order;
 
 use super::{Me, endpoint_verdict, node_verdict};
 use crate::view::{Node, Service, View};
@@ -45,8 +44,8 @@ impl Interfaces {
 /// One address that layer 2 announces somewhere in the cluster.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Vip {
-    /// Who may own it, best first. Empty: nobody.
-    pub order: Vec<NodeName>,
+    /// Whether any node may own it.
+    pub ownable: bool,
     /// Where this node would announce it.
     pub interfaces: Interfaces,
     /// The Services that have it.
@@ -61,12 +60,9 @@ pub(super) struct Collector {
 
 #[derive(Debug)]
 struct Found {
-    candidates: BTreeMap<NodeName, u32>,
+    ownable: bool,
     interfaces: Interfaces,
     services: BTreeSet<ServiceKey>,
-    /// MetalLB hashes the Service's first address for both families, so that one
-    /// node owns both.
-    seed: IpAddr,
 }
 
 impl Collector {
@@ -79,9 +75,8 @@ impl Collector {
         service: &Service,
     ) -> AnnounceReason {
         let mut verdict = AnnounceReason::NotOwner;
-        let seed = service.addresses.first().copied();
-        for (address, seed) in service.addresses.iter().zip(seed.iter().cycle()) {
-            if let Err(reason) = self.add_address(me, view, key, service, *address, *seed) {
+        for address in &service.addresses {
+            if let Err(reason) = self.add_address(me, view, key, service, *address) {
                 verdict = reason;
             }
         }
@@ -95,27 +90,21 @@ impl Collector {
         key: &ServiceKey,
         service: &Service,
         address: IpAddr,
-        seed: IpAddr,
     ) -> Result<(), AnnounceReason> {
         let pool = view.config.pool_of(address).ok_or(AnnounceReason::IpNotAllowed)?;
         let advertisements = view.config.l2_advertisements(pool, &service.labels, service.shared)?;
         let found = self.found.entry(address).or_insert_with(|| Found {
-            candidates: BTreeMap::new(),
+            ownable: false,
             interfaces: Interfaces::Named(BTreeSet::new()),
             services: BTreeSet::new(),
-            seed,
         });
         found.services.insert(key.clone());
-        found.seed = found.seed.min(seed);
         let mut here = Err(AnnounceReason::NoMatchingAdvertisement);
         for (name, node) in &view.nodes {
             let verdict = may_own(me, view, key, service, &advertisements, name, node);
-            if let Ok(score) = verdict {
-                let best = found.candidates.entry(name.clone()).or_insert(score);
-                *best = score.max(*best);
-            }
+            found.ownable |= verdict.is_ok();
             if *name == me.node {
-                here = verdict.map(|_| ());
+                here = verdict;
                 found.interfaces.join(interfaces(&advertisements, node));
             }
         }
@@ -126,14 +115,14 @@ impl Collector {
         self.found
             .into_iter()
             .map(|(address, found)| {
-                let order = order(&found.candidates, found.seed);
-                (address, Vip { order, interfaces: found.interfaces, services: found.services })
+                let Found { ownable, interfaces, services } = found;
+                (address, Vip { ownable, interfaces, services })
             })
             .collect()
     }
 }
 
-/// The node's score, or why it may not own the Service's addresses.
+/// Whether the node may own the Service's addresses, or why not.
 fn may_own(
     me: &Me,
     view: &View,
@@ -142,11 +131,10 @@ fn may_own(
     advertisements: &[&L2Advertisement],
     name: &NodeName,
     node: &Node,
-) -> Result<u32, AnnounceReason> {
-    let score = l2_score(advertisements, &node.labels)?;
+) -> Result<(), AnnounceReason> {
+    l2_score(advertisements, &node.labels)?;
     node_verdict(me, node)?;
-    endpoint_verdict(view, key, service, name)?;
-    Ok(score)
+    endpoint_verdict(view, key, service, name)
 }
 
 /// The union over the advertisements that cover the node; one that names none means all.

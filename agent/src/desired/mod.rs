@@ -4,6 +4,7 @@
 
 mod bgp;
 mod l2;
+pub mod owners;
 #[cfg(test)]
 mod tests;
 
@@ -35,6 +36,10 @@ pub struct Desired {
     pub peers: DesiredPeers,
     /// BGPPeers of this node that cannot be spoken to, with what to do about it.
     pub peer_problems: BTreeMap<String, String>,
+    /// Whether this node is cordoned (`spec.unschedulable`): what ends on it ends for good.
+    pub cordoned: bool,
+    /// This node's own addresses (InternalIP), at which other nodes reach it.
+    pub node_addresses: Vec<IpAddr>,
     /// The verdict on each Service.
     pub services: BTreeMap<ServiceKey, Verdict>,
 }
@@ -57,7 +62,12 @@ pub struct Verdict {
 /// Computes everything from scratch.
 #[must_use]
 pub fn desired(me: &Me, view: &View) -> Desired {
-    let mut all = Desired::default();
+    let node = view.nodes.get(&me.node);
+    let mut all = Desired {
+        cordoned: node.is_some_and(|node| node.cordoned),
+        node_addresses: node.map(|node| node.addresses.clone()).unwrap_or_default(),
+        ..Desired::default()
+    };
     let mut sessions = bgp::sessions(me, view);
     let mut vips = l2::Collector::default();
     for (key, service) in &view.services {

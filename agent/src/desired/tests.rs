@@ -93,6 +93,7 @@ fn view() -> View {
     let node = |zone: &str, address: &str| Node {
         uid: String::new(),
         labels: labels(&[("zone", zone)]),
+        cordoned: false,
         network_unavailable: false,
         addresses: vec![ip(address)],
     };
@@ -123,8 +124,14 @@ fn view() -> View {
     }
 }
 
-fn order_of(desired: &Desired, address: &str) -> BTreeSet<String> {
-    desired.l2[&ip(address)].order.iter().map(ToString::to_string).collect()
+/// The nodes that say of themselves that they may own the Service's addresses.
+fn candidates(view: &View, ignore_exclude_label: bool) -> BTreeSet<String> {
+    let verdict = |node: &NodeName| {
+        let me = Me { node: node.clone(), ignore_exclude_label };
+        desired(&me, view).services[&key("web")].l2
+    };
+    let may = view.nodes.keys().filter(|node| verdict(node) == AnnounceReason::NotOwner);
+    may.map(ToString::to_string).collect()
 }
 
 fn set(names: &[&str]) -> BTreeSet<String> {
@@ -134,11 +141,9 @@ fn set(names: &[&str]) -> BTreeSet<String> {
 #[test]
 fn the_whole_value_of_a_plain_service() {
     let desired = desired(&me("n2"), &view());
-    let candidates = ["n1", "n2", "n3"].map(|n| (NodeName::from(n), 0)).into();
-    let order = clarion_l2::order::order(&candidates, ip("198.51.100.1"));
-    let vip = Vip { order, interfaces: Interfaces::All, services: [key("web")].into() };
+    let vip = Vip { ownable: true, interfaces: Interfaces::All, services: [key("web")].into() };
     let expected = Desired {
-        // One order for both families: one node owns both.
+        node_addresses: vec![ip("192.0.2.2")],
         l2: [(ip("198.51.100.1"), vip.clone()), (ip("2001:db8:5::1"), vip)].into(),
         services: [(
             key("web"),
@@ -154,15 +159,6 @@ fn the_whole_value_of_a_plain_service() {
         ..Desired::default()
     };
     assert_eq!(desired, expected);
-}
-
-#[test]
-fn every_node_computes_the_same_order() {
-    let orders: Vec<_> = ["n1", "n2", "n3"]
-        .iter()
-        .map(|n| desired(&me(n), &view()).l2[&ip("198.51.100.1")].order.clone())
-        .collect();
-    assert!(orders.windows(2).all(|pair| pair[0] == pair[1]), "{orders:?}");
 }
 
 #[test]
@@ -235,8 +231,9 @@ fn each_reason_not_to_own() {
         edit(&mut view);
         let desired = desired(&me("n1"), &view);
         assert_eq!(desired.services[&key("web")].l2, reason, "{what}");
-        let order = desired.l2.get(&ip("198.51.100.1")).map(|_| order_of(&desired, "198.51.100.1"));
-        assert_eq!(order.unwrap_or_default(), set(candidates), "{what}");
+        assert_eq!(super::tests::candidates(&view, false), set(candidates), "{what}");
+        let ownable = desired.l2.get(&ip("198.51.100.1")).is_some_and(|vip| vip.ownable);
+        assert_eq!(ownable, !candidates.is_empty(), "{what}");
     }
 }
 
@@ -244,23 +241,8 @@ fn each_reason_not_to_own() {
 fn the_exclude_label_can_be_ignored() {
     let mut view = view();
     view.nodes.get_mut(&"n1".into()).unwrap().labels.insert(EXCLUDE_LABEL.into(), "true".into());
-    let me = Me { ignore_exclude_label: true, ..me("n1") };
-    assert_eq!(order_of(&desired(&me, &view), "198.51.100.1"), set(&["n1", "n2", "n3"]));
-}
-
-#[test]
-fn preferred_nodes_lead_and_selectors_of_the_advertisement_bound_them() {
-    let mut view = view();
-    let ad = view.config.l2.get_mut("all").unwrap();
-    ad.preferred_nodes = vec![(10, selector("zone", "b"))];
-    assert_eq!(desired(&me("n1"), &view).l2[&ip("198.51.100.1")].order[0], "n3".into());
-    // An advertisement scores only nodes that it selects.
-    let mut other = advertisement("narrow");
-    other.node_selectors = vec![selector("zone", "a")];
-    other.preferred_nodes = vec![(100, selector("zone", "b"))];
-    view.config.l2.insert("narrow".into(), other);
-    view.config.l2.get_mut("all").unwrap().preferred_nodes = vec![(1, selector("zone", "a"))];
-    assert_ne!(desired(&me("n1"), &view).l2[&ip("198.51.100.1")].order[0], "n3".into());
+    assert_eq!(candidates(&view, false), set(&["n2", "n3"]));
+    assert_eq!(candidates(&view, true), set(&["n1", "n2", "n3"]));
 }
 
 #[test]
@@ -280,14 +262,13 @@ fn interfaces_are_the_union_of_the_advertisements_that_cover_the_node() {
 }
 
 #[test]
-fn services_that_share_an_address_have_one_order() {
+fn services_that_share_an_address_are_one_in_layer_2() {
     let mut view = view();
     view.services.insert(key("other"), service(&["2001:db8:5::1"]));
     view.endpoints.insert(key("other"), serving(&["n2"]));
     let desired = desired(&me("n1"), &view);
     assert_eq!(desired.l2.len(), 2);
     assert_eq!(desired.l2[&ip("2001:db8:5::1")].services, [key("other"), key("web")].into());
-    assert_eq!(desired.l2[&ip("2001:db8:5::1")].order, desired.l2[&ip("198.51.100.1")].order);
 }
 
 fn bgp_view() -> View {
@@ -420,7 +401,7 @@ fn an_address_of_a_pool_set_aside_is_announced_by_its_name_and_labels() {
     let mut view = bgp_view();
     view.config.set_aside = std::mem::take(&mut view.config.pools);
     let all = desired(&me("n1"), &view);
-    assert_eq!(order_of(&all, "198.51.100.1"), set(&["n1", "n2", "n3"]));
+    assert_eq!(candidates(&view, false), set(&["n1", "n2", "n3"]));
     assert_eq!(routes(&all, "r1"), ["198.51.100.1/32", "2001:db8:5::1/128"]);
     let verdict = |view: &View| {
         let verdict = desired(&me("n1"), view).services.remove(&key("web")).unwrap();

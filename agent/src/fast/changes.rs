@@ -63,6 +63,7 @@ fn why_not(vip: &VipStatus) -> &'static str {
     match vip.state {
         VipState::OwnedElsewhere => "notOwner",
         VipState::NoInterface => "noInterface",
+        VipState::Fenced => "fenced",
         VipState::Unowned | VipState::Announced => vip.reason.as_str(),
     }
 }

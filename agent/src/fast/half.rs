@@ -12,26 +12,26 @@ use anyhow::Context as _;
 use arc_swap::ArcSwap;
 use clarion_bgp::session::LocalAddresses;
 use clarion_dataplane::{Dataplane, Observed};
-use clarion_l2::liveness::Timing;
-use clarion_l2::ownership::{Input, Ownership};
+use clarion_l2::machine::{Ability, Output, Timing};
 use clarion_l2::schedule::{Pace, Schedule};
 use clarion_netlink::{Exclusion, Groups, Interface, SkipReason, Snapshot, Watch, select};
 use tokio::sync::watch;
 use tokio::time::MissedTickBehavior;
 
 use super::gratuitous::Sender;
+use super::ownership::{Driver, Settings};
 use super::plan::Wanted;
-use super::{Counted, FastStatus, Inputs};
+use super::{Counted, FastStatus, HAND_OVER, Inputs, Life};
+use crate::desired::owners::Owners;
 use crate::desired::{Desired, Me};
 
-/// The heartbeat: peers will pass over a node whose beat is older than 300 ms.
+/// The heartbeat of what needs no lease, and the pulse that `/healthz` feels. The machine beats for
+/// itself, at each probe.
 const BEAT: Duration = Duration::from_millis(100);
 /// Interfaces and maps are read back this often, whatever netlink said or did not.
 const RESCAN: Duration = Duration::from_secs(10);
 /// What failed is tried again after this.
 const RETRY: Duration = Duration::from_secs(1);
-/// Inputs taken in together.
-const BATCH: usize = 256;
 
 /// Runs until told to stop.
 pub(super) async fn run(mut inputs: Inputs) -> anyhow::Result<()> {
@@ -43,7 +43,13 @@ pub(super) async fn run(mut inputs: Inputs) -> anyhow::Result<()> {
         inputs.peers.clone(),
         Arc::new(move |address| local_addresses(&lookup.load(), address)),
     );
-    let mut half = Half::new(&inputs.me, inputs.dataplane, &links, shared, inputs.status)?;
+    let settings = Settings {
+        port: inputs.port,
+        timing: Timing { grace: nanoseconds(inputs.restart_grace), ..Timing::default() },
+    };
+    let mut dataplane = inputs.dataplane;
+    let ownership = Driver::start(&inputs.me.node, &settings, &mut dataplane)?;
+    let mut half = Half::new(&inputs.me, dataplane, ownership, &links, shared, inputs.status)?;
     half.rescan(&links, &inputs.exclusion_file).await;
     let mut beat = tokio::time::interval(BEAT);
     beat.set_missed_tick_behavior(MissedTickBehavior::Skip);
@@ -51,9 +57,22 @@ pub(super) async fn run(mut inputs: Inputs) -> anyhow::Result<()> {
     rescan.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         half.step().await;
+        // The maps know by now what others have claimed.
+        if half.left() {
+            break;
+        }
         let pause = half.pause();
         tokio::select! {
-            _ = inputs.stop.changed() => break,
+            _ = inputs.stop.changed() => {
+                if *inputs.stop.borrow_and_update() != Life::Leaves {
+                    break;
+                }
+                half.leave();
+            }
+            ready = half.ownership.ready() => {
+                ready.context("a socket of the fast half failed")?;
+                half.receive();
+            }
             _ = beat.tick() => {
                 half.beat();
                 inputs.pulse.beat();
@@ -62,10 +81,9 @@ pub(super) async fn run(mut inputs: Inputs) -> anyhow::Result<()> {
                 changed.context("the slow half is gone")?;
                 half.set_desired(inputs.desired.borrow_and_update().clone());
             }
-            Some(input) = inputs.liveness.recv() => {
-                half.heard(input);
-                let more = std::iter::from_fn(|| inputs.liveness.try_recv().ok());
-                more.take(BATCH).for_each(|input| half.heard(input));
+            changed = inputs.owners.changed() => {
+                changed.context("the slow half is gone")?;
+                half.set_owners(Arc::clone(&inputs.owners.borrow_and_update()));
             }
             changed = links.changed() => {
                 changed.context("the host's interfaces are no longer watched")?;
@@ -116,7 +134,11 @@ struct Half {
     dataplane: Dataplane,
     sender: Sender,
     groups: Groups,
-    machine: Ownership,
+    ownership: Driver,
+    /// What was last said about owners is not in the maps yet.
+    undecided: bool,
+    /// Until when what this node holds has time to be claimed by others, once it leaves.
+    leaving: Option<Duration>,
     schedule: Schedule<(u32, IpAddr)>,
     snapshot: Arc<ArcSwap<Snapshot>>,
     exclusion: Exclusion,
@@ -124,11 +146,7 @@ struct Half {
     interfaces: Vec<Interface>,
     skipped: Vec<(String, SkipReason)>,
     desired: Option<Arc<Desired>>,
-    /// Our own Lease came back through the watch: others know that we live.
-    joined: bool,
     dirty: bool,
-    /// Something is answered only until its owner is heard.
-    undecided: bool,
     retry_at: Option<Duration>,
     /// What the kernel holds, as far as is known without asking it again.
     observed: Option<Observed>,
@@ -144,19 +162,23 @@ impl Half {
     fn new(
         me: &Me,
         dataplane: Dataplane,
+        ownership: Driver,
         links: &Watch,
         snapshot: Arc<ArcSwap<Snapshot>>,
         published: watch::Sender<Arc<FastStatus>>,
     ) -> anyhow::Result<Self> {
         let sender = Sender::open()
             .context("cannot open a packet socket for gratuitous frames: the agent needs CAP_NET_RAW")?;
+        let attachments = dataplane.attachments().context("cannot read the attachments")?;
         Ok(Self {
             me: me.clone(),
             origin: Instant::now(),
             dataplane,
             sender,
             groups: Groups::new(links),
-            machine: Ownership::new(Timing::default()),
+            ownership,
+            undecided: false,
+            leaving: None,
             schedule: Schedule::new(Pace::default()),
             snapshot,
             exclusion: Exclusion::default(),
@@ -164,15 +186,13 @@ impl Half {
             interfaces: Vec::new(),
             skipped: Vec::new(),
             desired: None,
-            joined: false,
             dirty: true,
-            undecided: false,
             retry_at: None,
             observed: None,
             wanted: Wanted::default(),
             beat_failed: false,
             gratuitous: BTreeMap::new(),
-            status: FastStatus::default(),
+            status: FastStatus { attachments, ..FastStatus::default() },
             published,
         })
     }
@@ -182,18 +202,38 @@ impl Half {
     }
 
     fn set_desired(&mut self, desired: Option<Arc<Desired>>) {
-        if let Some(desired) = &desired {
-            let plan = desired.l2.iter().map(|(address, vip)| (*address, vip.order.clone())).collect();
-            self.machine.handle(Input::Plan(plan), self.now());
-        }
         self.desired = desired;
         self.dirty = true;
     }
 
-    fn heard(&mut self, input: Input) {
-        self.machine.handle(input, self.now());
-        // It may be the owner that something is kept from.
-        self.dirty |= self.undecided;
+    fn set_owners(&mut self, owners: Arc<Owners>) {
+        self.ownership.set_owners(owners, &mut self.dataplane);
+        self.dirty = true;
+    }
+
+    fn receive(&mut self) {
+        self.ownership.receive(&self.interfaces, &mut self.dataplane);
+    }
+
+    /// This node leaves for good: others take what it holds.
+    fn leave(&mut self) {
+        self.leaving = Some(self.now() + HAND_OVER);
+        self.ownership.set_ability(Ability::Draining, &mut self.dataplane);
+    }
+
+    fn left(&self) -> bool {
+        self.leaving.is_some_and(|until| !self.ownership.holds_anything() || until <= self.now())
+    }
+
+    /// Whether there is an interface to serve addresses on, with the program attached.
+    fn judge_ability(&mut self) {
+        // Before the first plan was carried out nothing has failed yet.
+        let attached = |index: &u32| !self.status.applied || self.status.attachments.contains_key(index);
+        let able = self.interfaces.iter().any(|interface| attached(&interface.index));
+        let ability = if able { Ability::Able } else { Ability::CutOff };
+        if self.leaving.is_none() {
+            self.ownership.set_ability(ability, &mut self.dataplane);
+        }
     }
 
     fn beat(&mut self) {
@@ -213,7 +253,10 @@ impl Half {
     fn answer(&self, request: super::CountersRequest) {
         match self.dataplane.counters() {
             // Who asked may have gone: the scrape timed out.
-            Ok(kernel) => drop(request.send(Counted { kernel, gratuitous: self.gratuitous.clone() })),
+            Ok(kernel) => {
+                let (gratuitous, told) = (self.gratuitous.clone(), self.ownership.told());
+                drop(request.send(Counted { kernel, gratuitous, told }));
+            }
             Err(error) => {
                 tracing::warn!(error = &error as &dyn std::error::Error, "cannot read the counters");
             }
@@ -230,6 +273,7 @@ impl Half {
                 self.interfaces = interfaces;
                 self.skipped = skipped;
                 self.snapshot.store(Arc::new(snapshot));
+                self.judge_ability();
             }
             Err(error) => {
                 tracing::warn!(
@@ -268,9 +312,9 @@ impl Half {
     /// How long nothing needs to be done.
     fn pause(&self) -> Duration {
         let now = self.now();
-        let deadlines = [self.machine.next_deadline(now), self.schedule.next_deadline(now), self.retry_at];
+        let deadlines = [self.schedule.next_deadline(now), self.retry_at, self.leaving];
         let next = deadlines.into_iter().flatten().min();
-        next.map_or(RESCAN, |at| at.saturating_sub(now))
+        next.map_or(RESCAN, |at| at.saturating_sub(now)).min(self.ownership.pause())
     }
 
     /// Does what is due.
@@ -279,34 +323,67 @@ impl Half {
         if self.retry_at.is_some_and(|at| at <= now) {
             (self.retry_at, self.observed, self.dirty) = (None, None, true);
         }
-        self.dirty |= self.machine.poll(now).is_some();
-        if !self.joined && self.machine.alive(now).contains(&self.me.node) {
-            (self.joined, self.dirty) = (true, true);
+        self.ownership.step(&mut self.dataplane);
+        self.follow_standing();
+        let touched = self.ownership.book.take_touched();
+        let news = self.ownership.news();
+        self.undecided |= news || !touched.is_empty();
+        match self.desired.clone() {
+            Some(desired) if self.dirty || self.undecided => {
+                (self.dirty, self.undecided) = (false, false);
+                self.reconcile(&desired, now).await;
+            }
+            None if !touched.is_empty() => self.settle_adopted(now),
+            _ => {}
         }
-        if let (true, true, Some(desired)) = (self.dirty, self.joined, self.desired.clone()) {
-            self.dirty = false;
-            self.reconcile(&desired, now).await;
-        }
+        self.speak();
         self.announce(now);
-        self.publish(now);
+        self.publish();
     }
 
-    fn publish(&mut self, now: Duration) {
+    /// Whether the kernel answers concerns what is announced and said of each address.
+    fn follow_standing(&mut self) {
+        let standing = self.ownership.standing(&mut self.dataplane);
+        self.dirty |= std::mem::replace(&mut self.status.standing, standing) != standing;
+    }
+
+    /// Says to nodes and segments what the machine wants said, now that the maps hold it.
+    fn speak(&mut self) {
+        for output in self.ownership.take_outputs() {
+            match output {
+                Output::Resolve(address) => {
+                    let vip = self.desired.as_ref().and_then(|desired| desired.l2.get(&address));
+                    let here = self
+                        .interfaces
+                        .iter()
+                        .filter(|i| vip.is_none_or(|vip| vip.interfaces.contains(&i.name)));
+                    here.for_each(|interface| self.ownership.resolve(interface, address));
+                }
+                Output::ProveSegment => self.ownership.prove(&self.interfaces, &self.snapshot.load()),
+                // Announced by being in the maps; the others went before.
+                Output::Announce(_) | Output::Signal(_) | Output::Send(..) | Output::Note(_) => {}
+            }
+        }
+    }
+
+    fn publish(&mut self) {
         let mut missing = Vec::new();
         if self.desired.is_none() {
             missing.push("the first complete list of all watched kinds".to_owned());
         }
-        if !self.joined {
-            missing.push("this node's own Lease, seen through the watch".to_owned());
-        }
+        let layer2 = self.desired.as_ref().is_some_and(|desired| desired.l2.values().any(|vip| vip.ownable));
+        missing.extend(self.status.standing.missing(layer2, self.ownership.has_key()).map(str::to_owned));
         missing.extend(self.status.failures.iter().cloned());
         self.status.missing = missing;
-        self.status.alive = self.machine.alive(now);
-        self.status.frozen = self.machine.frozen(now);
+        self.status.in_contact = self.ownership.in_contact();
         self.status.interfaces.clone_from(&self.interfaces);
         self.status.skipped.clone_from(&self.skipped);
         if **self.published.borrow() != self.status {
             self.published.send_replace(Arc::new(self.status.clone()));
         }
     }
+}
+
+fn nanoseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }

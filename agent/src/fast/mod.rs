@@ -1,15 +1,16 @@
 //! The fast half: a thread and a runtime of its own, which never wait for the API
-//! server. It knows who is alive, who owns what, and keeps the kernel program,
-//! the segment and the multicast groups in step with it.
+//! server. It knows who owns what, and keeps the kernel program, the segment and the
+//! multicast groups in step with it.
 //!
-//! One loop, one owner of all state, no locks: something happens ([`Input`]s of
-//! the ownership machine, a new [`Desired`], a change of the host's interfaces, a
+//! One loop, one owner of all state, no locks: something happens (what the ownership
+//! machine hears or decides, a new [`Desired`], a change of the host's interfaces, a
 //! deadline), the wanted state is computed by a pure function ([`plan::wanted`]),
 //! and the difference is applied at once.
 
 mod changes;
 mod gratuitous;
 mod half;
+mod ownership;
 pub(crate) mod plan;
 mod status;
 #[cfg(test)]
@@ -18,12 +19,15 @@ mod tests;
 use std::sync::Arc;
 
 use clarion_dataplane::Dataplane;
-use clarion_l2::ownership::Input;
 use tokio::sync::{mpsc, oneshot, watch};
 
+#[cfg(test)]
+pub(crate) use self::ownership::OwnerReason;
+pub(crate) use self::ownership::{Standing, Told};
 pub(crate) use self::plan::{VipState, VipStatus};
 pub(crate) use self::status::{FastStatus, Pulse};
 use crate::bgp::{DesiredPeers, Sessions};
+use crate::desired::owners::Owners;
 use crate::desired::{Desired, Me};
 
 /// What the fast half is started with.
@@ -34,13 +38,32 @@ pub(crate) struct Inputs {
     pub(crate) exclusion_file: std::path::PathBuf,
     pub(crate) desired: watch::Receiver<Option<Arc<Desired>>>,
     pub(crate) peers: watch::Receiver<Arc<DesiredPeers>>,
-    pub(crate) liveness: mpsc::Receiver<Input>,
+    /// The plan of owners, the nodes in it, the cluster's key.
+    pub(crate) owners: watch::Receiver<Arc<Owners>>,
+    /// UDP port of agents and kernels.
+    pub(crate) port: u16,
+    /// How long the kernel goes on without an agent.
+    pub(crate) restart_grace: std::time::Duration,
     pub(crate) counters: mpsc::Receiver<CountersRequest>,
     pub(crate) status: watch::Sender<Arc<FastStatus>>,
     pub(crate) pulse: Arc<Pulse>,
     pub(crate) sessions: watch::Sender<Arc<Sessions>>,
-    /// Set to true to end; pins stay.
-    pub(crate) stop: watch::Receiver<bool>,
+    /// Whether to end, and how; pins stay.
+    pub(crate) stop: watch::Receiver<Life>,
+}
+
+/// What is handed over at the end has this long to be claimed.
+pub(crate) const HAND_OVER: std::time::Duration = std::time::Duration::from_millis(1200);
+
+/// Whether the agent goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Life {
+    /// It does.
+    Runs,
+    /// It ends, and another one is expected: the kernel goes on with what this one holds.
+    Restarts,
+    /// It ends for good: what it holds is handed to other nodes first.
+    Leaves,
 }
 
 /// A request for what was counted.
@@ -52,6 +75,8 @@ pub(crate) struct Counted {
     pub(crate) kernel: clarion_dataplane::Counters,
     /// Gratuitous frames sent, by address.
     pub(crate) gratuitous: std::collections::BTreeMap<std::net::IpAddr, u64>,
+    /// What the ownership machine noted.
+    pub(crate) told: Told,
 }
 
 /// Starts the thread. The receiver gets the error that ended it, or nothing when

@@ -6,9 +6,9 @@ use std::net::{IpAddr, Ipv6Addr};
 use clarion_core::NodeName;
 use clarion_dataplane::{AddressKey, Entry};
 use clarion_l2::frames::solicited_node_group;
-use clarion_l2::ownership::{Decision, Decisions, OwnerReason};
 use clarion_netlink::{Exclusion, Interface, Mac, Snapshot};
 
+use super::ownership::{Decision, Decisions, Held, Neighbours, OwnerReason};
 use crate::desired::{Desired, Vip};
 
 /// What this node does about an address.
@@ -18,9 +18,11 @@ pub(crate) enum VipState {
     Announced,
     /// It owns it and has none of the interfaces the advertisements name.
     NoInterface,
-    /// A living node owns it; requests are dropped here.
+    /// It owns it, and its kernel drops requests: its leases are no majority.
+    Fenced,
+    /// Another node owns it; requests are dropped here.
     OwnedElsewhere,
-    /// Nobody owns it; frames pass.
+    /// Nobody owns it. Requests are dropped if any node may, and else they pass.
     Unowned,
 }
 
@@ -30,6 +32,7 @@ impl VipState {
         match self {
             Self::Announced => "announced",
             Self::NoInterface => "noInterface",
+            Self::Fenced => "fenced",
             Self::OwnedElsewhere => "ownedElsewhere",
             Self::Unowned => "unowned",
         }
@@ -42,6 +45,8 @@ pub(crate) struct VipStatus {
     pub(crate) state: VipState,
     pub(crate) owner: Option<NodeName>,
     pub(crate) reason: OwnerReason,
+    /// Who may own it by the plan, best first.
+    pub(crate) list: Vec<NodeName>,
     /// Names of the interfaces it is answered on.
     pub(crate) interfaces: BTreeSet<String>,
     /// Whether the advertisements name interfaces, which status objects then list.
@@ -75,9 +80,25 @@ pub(crate) struct Host<'a> {
     pub(crate) snapshot: &'a Snapshot,
     pub(crate) interfaces: &'a [Interface],
     pub(crate) exclusion: &'a Exclusion,
+    /// Stations that something is being handed to.
+    pub(crate) neighbours: &'a Neighbours,
+    /// The node's own addresses: probes come to the interfaces that hold them.
+    pub(crate) addresses: &'a [IpAddr],
+    /// Whether the kernel answers for what this node holds.
+    pub(crate) whole: bool,
 }
 
 impl Host<'_> {
+    /// The interfaces that other nodes' probes come to, whether or not addresses are announced
+    /// there: their kernels wait for an answer.
+    fn probed(&self) -> impl Iterator<Item = u32> {
+        let links = self.snapshot.links.values().filter(|link| link.mac.is_some() && link.up && link.running);
+        let holds = |link: &&clarion_netlink::Link| {
+            link.addresses.iter().any(|held| self.addresses.contains(&held.address))
+        };
+        links.filter(holds).map(|link| link.index)
+    }
+
     /// The interface that holds the address in its own right. Excluded ones (`lo`,
     /// `kube-ipvs0`) do not count: kube-proxy puts Service addresses there, and
     /// answering for those is what must be prevented.
@@ -92,7 +113,7 @@ impl Host<'_> {
 /// What this host should hold, by what is desired, who owns what, and what it is.
 pub(crate) fn wanted(me: &NodeName, desired: &Desired, decisions: &Decisions, host: &Host<'_>) -> Wanted {
     let mut wanted = Wanted::default();
-    wanted.dataplane.interfaces = host.interfaces.iter().map(|i| i.index).collect();
+    wanted.dataplane.interfaces = host.interfaces.iter().map(|i| i.index).chain(host.probed()).collect();
     for (address, vip) in &desired.l2 {
         if let Some(decision) = decisions.get(address) {
             let status = add(&mut wanted, me, *address, vip, decision, host);
@@ -102,29 +123,34 @@ pub(crate) fn wanted(me: &NodeName, desired: &Desired, decisions: &Decisions, ho
     wanted
 }
 
-/// Goes on answering what the kernel answers already where the owner is a node
-/// that was not heard yet: it may be what a dead one left behind, and an agent's
-/// restart must not make an address dark. Returns whether anything was kept.
-pub(crate) fn keep_adopted(
-    wanted: &mut Wanted,
-    observed: &BTreeMap<AddressKey, Entry>,
-    heard: impl Fn(&NodeName) -> bool,
-) -> bool {
-    let mut kept = false;
-    for (key, entry) in &mut wanted.dataplane.addresses {
-        let owner = wanted.vips.get(&key.address).and_then(|vip| vip.owner.as_ref());
-        let answered = observed.get(key).filter(|e| matches!(e, Entry::Answer { .. }));
-        if let (Entry::Silence, Some(adopted), Some(owner)) = (&*entry, answered, owner)
-            && !heard(owner)
-        {
-            *entry = *adopted;
-            kept = true;
-            if let IpAddr::V6(v6) = key.address {
-                wanted.groups.insert((key.ifindex, solicited_node_group(v6)));
-            }
+/// The addresses that had an interface here and have none any more.
+pub(crate) fn stranded(
+    before: &BTreeMap<IpAddr, VipStatus>,
+    now: &BTreeMap<IpAddr, VipStatus>,
+) -> Vec<IpAddr> {
+    let had = |address: &IpAddr| before.get(address).is_some_and(|vip| vip.state == VipState::Announced);
+    let lost = now.iter().filter(|(_, vip)| vip.state == VipState::NoInterface);
+    lost.map(|(address, _)| *address).filter(had).collect()
+}
+
+/// What the kernel must hold of what it holds already while nothing is known of Services: what
+/// this node does not own any more is silenced.
+pub(crate) fn adopted(
+    observed: &clarion_dataplane::Observed,
+    held: impl Fn(IpAddr) -> Option<(u64, u64)>,
+) -> clarion_dataplane::Desired {
+    let keep = |(key, entry): (&AddressKey, &Entry)| match (*entry, held(key.address)) {
+        // The machine takes back what was being handed over, so the answer names this station.
+        (Entry::Owned { station, .. }, Some((epoch, inc))) => {
+            (*key, Entry::Owned { mac: station, station, epoch, inc })
         }
+        (Entry::Owned { .. }, None) => (*key, Entry::Silence),
+        (other, _) => (*key, other),
+    };
+    clarion_dataplane::Desired {
+        interfaces: observed.interfaces.keys().copied().collect(),
+        addresses: observed.addresses.iter().map(keep).collect(),
     }
-    kept
 }
 
 fn add(
@@ -135,48 +161,62 @@ fn add(
     decision: &Decision,
     host: &Host<'_>,
 ) -> VipStatus {
-    let mine = decision.owner.as_ref() == Some(me);
     let held_by = host.holder(address);
+    // Of Services that nobody serves nothing is announced, whoever owns their address.
+    let held = decision.held.filter(|_| vip.ownable);
     let mut interfaces = BTreeSet::new();
     for interface in host.interfaces {
         let key = AddressKey { ifindex: interface.index, vlan: 0, address };
-        if mine && speaks(interface, address) && vip.interfaces.contains(&interface.name) {
-            let entry = Entry::Answer { mac: interface.mac, epoch: decision.epoch };
-            wanted.dataplane.addresses.insert(key, entry);
-            announce(wanted, interface, address);
+        let here = speaks(interface, address) && vip.interfaces.contains(&interface.name);
+        if let (Some(held), true) = (held, here) {
+            wanted.dataplane.addresses.insert(key, owned(&held, interface, host));
+            if host.whole && held.next.is_none() {
+                let announcement = Announcement { mac: interface.mac, source: interface.ndp };
+                wanted.announcements.insert((interface.index, address), announcement);
+            }
             interfaces.insert(interface.name.clone());
-        } else if decision.owner.is_some() && held_by.is_none() {
-            // Owned by another node, or by this one on other interfaces only.
+        } else if vip.ownable && held_by.is_none() {
+            // Another node's, or this one's on other interfaces only, or nobody's yet.
             wanted.dataplane.addresses.insert(key, Entry::Silence);
         }
+        // Who is to answer next must not wait for switches to learn of it.
+        if let (true, true, IpAddr::V6(v6)) =
+            (here, vip.ownable && (held.is_some() || decision.near), address)
+        {
+            wanted.groups.insert((interface.index, solicited_node_group(v6)));
+        }
     }
-    let state = match (&decision.owner, mine, interfaces.is_empty()) {
+    let owner = decision.owner.clone().filter(|_| vip.ownable);
+    let state = match (&owner, held.is_some(), interfaces.is_empty()) {
         (None, _, _) => VipState::Unowned,
         (Some(_), false, _) => VipState::OwnedElsewhere,
+        (Some(_), true, _) if !host.whole => VipState::Fenced,
         (Some(_), true, true) => VipState::NoInterface,
         (Some(_), true, false) => VipState::Announced,
     };
+    debug_assert!(held.is_none() || owner.as_ref() == Some(me));
     VipStatus {
         state,
-        owner: decision.owner.clone(),
-        reason: decision.reason,
+        owner,
+        reason: if vip.ownable { decision.reason } else { OwnerReason::NoCandidate },
+        list: decision.list.clone(),
         interfaces,
         by_name: matches!(vip.interfaces, crate::desired::Interfaces::Named(_)),
         held_by,
     }
 }
 
+fn owned(held: &Held, interface: &Interface, host: &Host<'_>) -> Entry {
+    // A next owner that is not on this segment cannot be named: the answer is our own MAC until
+    // that node claims the address.
+    let next = held.next.and_then(|node| host.neighbours.mac(&interface.name, node));
+    let mac = next.unwrap_or(interface.mac);
+    Entry::Owned { mac, station: interface.mac, epoch: held.epoch, inc: held.inc }
+}
+
 fn speaks(interface: &Interface, address: IpAddr) -> bool {
     match address {
         IpAddr::V4(_) => interface.arp,
         IpAddr::V6(_) => interface.ndp.is_some(),
-    }
-}
-
-fn announce(wanted: &mut Wanted, interface: &Interface, address: IpAddr) {
-    let announcement = Announcement { mac: interface.mac, source: interface.ndp };
-    wanted.announcements.insert((interface.index, address), announcement);
-    if let IpAddr::V6(v6) = address {
-        wanted.groups.insert((interface.index, solicited_node_group(v6)));
     }
 }

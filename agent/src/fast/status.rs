@@ -10,7 +10,7 @@ use clarion_core::NodeName;
 use clarion_dataplane::AttachedMode;
 use clarion_netlink::{Interface, SkipReason};
 
-use super::VipStatus;
+use super::{Standing, VipStatus};
 
 /// When the fast half last went round, for `/healthz`.
 #[derive(Debug)]
@@ -47,10 +47,11 @@ pub(crate) struct FastStatus {
     pub(crate) missing: Vec<String>,
     /// Each address of the desired state.
     pub(crate) vips: Arc<BTreeMap<IpAddr, VipStatus>>,
-    /// Nodes whose Lease is fresh.
-    pub(crate) alive: BTreeSet<NodeName>,
-    /// No renewal comes through: nobody is declared dead.
-    pub(crate) frozen: bool,
+    /// Nodes whose round trips with this one succeed: of those that it speaks to, its voters
+    /// and those whose voter it is.
+    pub(crate) in_contact: BTreeSet<NodeName>,
+    /// Whether the kernel answers for what this node holds.
+    pub(crate) standing: Standing,
     /// Interfaces that layer 2 is spoken on.
     pub(crate) interfaces: Vec<Interface>,
     /// The others, with the reason.

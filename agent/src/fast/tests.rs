@@ -5,11 +5,11 @@ use std::net::IpAddr;
 
 use clarion_core::NodeName;
 use clarion_dataplane::{AddressKey, Entry};
-use clarion_l2::ownership::{Decision, Decisions, OwnerReason, RENDEZVOUS_EPOCH};
 use clarion_netlink::{Address, Exclusion, Interface, Link, Snapshot, select};
 
 use super::changes::{Change, changes};
-use super::plan::{Announcement, Host, Wanted, keep_adopted, wanted};
+use super::ownership::{Decision, Decisions, Held, Neighbours, OwnerReason};
+use super::plan::{Announcement, Host, Wanted, adopted, stranded, wanted};
 use super::{VipState, VipStatus};
 use crate::desired::{Desired, Interfaces, Vip};
 
@@ -42,20 +42,23 @@ struct Case {
     snapshot: Snapshot,
     desired: Desired,
     decisions: Decisions,
+    whole: bool,
 }
 
 /// eth0 (both families) and eth1 (IPv4 only), one address of each family.
 fn case(owner: Option<&str>) -> Case {
     let vip = |_: &str| Vip {
-        order: vec!["me".into(), "other".into()],
+        ownable: true,
         interfaces: Interfaces::All,
         services: ["web".parse().unwrap()].into(),
     };
     let addresses = ["198.51.100.1", "2001:db8::1:2"];
     let decision = Decision {
         owner: owner.map(NodeName::from),
-        reason: if owner.is_some() { OwnerReason::FirstChoice } else { OwnerReason::NobodyAlive },
-        epoch: RENDEZVOUS_EPOCH,
+        reason: if owner.is_some() { OwnerReason::FirstChoice } else { OwnerReason::Unclaimed },
+        held: (owner == Some("me")).then_some(HELD),
+        near: false,
+        list: vec!["me".into(), "other".into()],
     };
     Case {
         snapshot: Snapshot {
@@ -68,6 +71,7 @@ fn case(owner: Option<&str>) -> Case {
         },
         desired: Desired { l2: addresses.map(|a| (ip(a), vip(a))).into(), ..Desired::default() },
         decisions: addresses.map(|a| (ip(a), decision.clone())).into(),
+        whole: true,
     }
 }
 
@@ -75,7 +79,14 @@ impl Case {
     fn run(&self) -> Wanted {
         let exclusion = Exclusion::default();
         let (interfaces, _): (Vec<Interface>, _) = select(&self.snapshot, &exclusion);
-        let host = Host { snapshot: &self.snapshot, interfaces: &interfaces, exclusion: &exclusion };
+        let host = Host {
+            snapshot: &self.snapshot,
+            interfaces: &interfaces,
+            exclusion: &exclusion,
+            neighbours: &Neighbours::default(),
+            addresses: &[],
+            whole: self.whole,
+        };
         wanted(&"me".into(), &self.desired, &self.decisions, &host)
     }
 }
@@ -84,7 +95,8 @@ fn key(ifindex: u32, address: &str) -> AddressKey {
     AddressKey { ifindex, vlan: 0, address: ip(address) }
 }
 
-const ANSWER: Entry = Entry::Answer { mac: MAC, epoch: RENDEZVOUS_EPOCH };
+const HELD: Held = Held { epoch: 7, inc: 3, next: None };
+const ANSWER: Entry = Entry::Owned { mac: MAC, station: MAC, epoch: 7, inc: 3 };
 
 #[test]
 fn the_owner_answers_announces_and_joins() {
@@ -94,6 +106,7 @@ fn the_owner_answers_announces_and_joins() {
         state: VipState::Announced,
         owner: Some("me".into()),
         reason: OwnerReason::FirstChoice,
+        list: vec!["me".into(), "other".into()],
         interfaces: interfaces.iter().map(|i| (*i).to_owned()).collect(),
         by_name: false,
         held_by: None,
@@ -124,21 +137,58 @@ fn the_owner_answers_announces_and_joins() {
 }
 
 #[test]
-fn an_adopted_answer_is_given_up_only_for_an_owner_that_was_heard() {
-    let adopted = BTreeMap::from([(key(2, "198.51.100.1"), ANSWER), (key(2, "2001:db8::1:2"), ANSWER)]);
-    let mut kept = case(Some("other")).run();
-    assert!(keep_adopted(&mut kept, &adopted, |_| false));
-    assert_eq!(kept.dataplane.addresses[&key(2, "198.51.100.1")], ANSWER);
-    assert_eq!(kept.dataplane.addresses[&key(3, "198.51.100.1")], Entry::Silence, "never answered there");
-    assert!(kept.groups.contains(&(2, "ff02::1:ff01:2".parse().unwrap())));
-
-    let mut heard = case(Some("other")).run();
-    assert!(!keep_adopted(&mut heard, &adopted, |_| true));
-    assert_eq!(heard, case(Some("other")).run());
+fn without_an_api_server_what_is_held_stays_and_what_others_claimed_is_silenced() {
+    let next = [2, 0, 0, 0, 0, 7];
+    let handed = Entry::Owned { mac: next, station: MAC, epoch: 7, inc: 3 };
+    let (mine, theirs, silent) = (key(2, "198.51.100.1"), key(2, "2001:db8::1:2"), key(3, "2001:db8::1:2"));
+    let observed = clarion_dataplane::Observed {
+        addresses: [(mine, handed), (theirs, ANSWER), (silent, Entry::Silence)].into(),
+        ..clarion_dataplane::Observed::default()
+    };
+    let desired = adopted(&observed, |address| (address == mine.address).then_some((8, 3)));
+    let taken_back = Entry::Owned { mac: MAC, station: MAC, epoch: 8, inc: 3 };
+    assert_eq!(
+        desired.addresses,
+        [(mine, taken_back), (theirs, Entry::Silence), (silent, Entry::Silence)].into()
+    );
 }
 
 #[test]
-fn others_are_silent_and_nobody_is_when_nobody_owns() {
+fn an_owner_that_is_fenced_keeps_its_entries_and_says_nothing() {
+    let wanted = Case { whole: false, ..case(Some("me")) }.run();
+    assert_eq!(wanted.dataplane, case(Some("me")).run().dataplane);
+    assert!(wanted.announcements.is_empty());
+    assert!(wanted.vips.values().all(|vip| vip.state == VipState::Fenced));
+}
+
+#[test]
+fn a_successor_joins_groups_beforehand() {
+    let mut case = case(Some("other"));
+    case.decisions.values_mut().for_each(|decision| decision.near = true);
+    assert_eq!(case.run().groups, [(2, "ff02::1:ff01:2".parse().unwrap())].into());
+}
+
+#[test]
+fn of_services_that_nobody_serves_nothing_is_announced() {
+    let mut case = case(Some("me"));
+    case.desired.l2.values_mut().for_each(|vip| vip.ownable = false);
+    let wanted = case.run();
+    assert!(wanted.dataplane.addresses.is_empty() && wanted.announcements.is_empty());
+    assert!(wanted.vips.values().all(|vip| vip.state == VipState::Unowned));
+}
+
+#[test]
+fn addresses_are_stranded_once_when_they_lose_their_last_interface() {
+    let first = OwnerReason::FirstChoice;
+    let [mine, dark] = [VipState::Announced, VipState::NoInterface]
+        .map(|state| BTreeMap::from([(ip("198.51.100.1"), status(state, Some("me"), first))]));
+    assert_eq!(stranded(&mine, &dark), [ip("198.51.100.1")]);
+    assert!(stranded(&dark, &dark).is_empty() && stranded(&dark, &mine).is_empty());
+    assert!(stranded(&BTreeMap::new(), &dark).is_empty(), "never had one");
+}
+
+#[test]
+fn others_are_silent_and_so_are_all_while_nobody_owns() {
     let wanted = case(Some("other")).run();
     assert!(wanted.dataplane.addresses.values().all(|entry| *entry == Entry::Silence));
     assert_eq!(wanted.dataplane.addresses.len(), 4);
@@ -146,7 +196,7 @@ fn others_are_silent_and_nobody_is_when_nobody_owns() {
     assert!(wanted.vips.values().all(|vip| vip.state == VipState::OwnedElsewhere));
 
     let wanted = case(None).run();
-    assert_eq!(wanted.dataplane.addresses, BTreeMap::new());
+    assert!(wanted.dataplane.addresses.values().all(|entry| *entry == Entry::Silence));
     assert!(wanted.vips.values().all(|vip| vip.state == VipState::Unowned));
     assert_eq!(wanted.dataplane.interfaces, [2, 3].into(), "the program stays attached");
 }
@@ -189,7 +239,15 @@ fn named_interfaces_answer_and_the_others_are_silent() {
 
 fn status(state: VipState, owner: Option<&str>, reason: OwnerReason) -> VipStatus {
     let owner = owner.map(NodeName::from);
-    VipStatus { state, owner, reason, interfaces: BTreeSet::new(), by_name: false, held_by: None }
+    VipStatus {
+        state,
+        owner,
+        reason,
+        list: vec![],
+        interfaces: BTreeSet::new(),
+        by_name: false,
+        held_by: None,
+    }
 }
 
 #[test]
@@ -197,7 +255,7 @@ fn what_begins_and_ends_to_be_answered_is_told_once_with_the_other_node() {
     let (first, passed) = (OwnerReason::FirstChoice, OwnerReason::Successor { passed: 1 });
     let mine = || status(VipState::Announced, Some("me"), first);
     let theirs = |node: &str| status(VipState::OwnedElsewhere, Some(node), first);
-    let nobodys = || status(VipState::Unowned, None, OwnerReason::NobodyAlive);
+    let nobodys = || status(VipState::Unowned, None, OwnerReason::Unclaimed);
     let dark = || status(VipState::NoInterface, Some("me"), first);
     let over = || status(VipState::Announced, Some("me"), passed);
     let cases = [
@@ -206,7 +264,7 @@ fn what_begins_and_ends_to_be_answered_is_told_once_with_the_other_node() {
         (Some(nobodys()), Some(mine()), Some((true, "firstChoice", None))),
         (Some(dark()), Some(mine()), Some((true, "firstChoice", None))),
         (Some(mine()), Some(theirs("a")), Some((false, "notOwner", Some("a")))),
-        (Some(mine()), Some(nobodys()), Some((false, "nobodyAlive", None))),
+        (Some(mine()), Some(nobodys()), Some((false, "unclaimed", None))),
         (Some(mine()), Some(dark()), Some((false, "noInterface", None))),
         (Some(mine()), None, Some((false, "withdrawn", None))),
         (Some(mine()), Some(over()), None),

@@ -9,7 +9,7 @@ use clarion_core::AnnounceReason;
 use super::Sources;
 use super::text::{Kind, Page};
 use crate::desired::Desired;
-use crate::fast::{Counted, FastStatus, VipState};
+use crate::fast::{Counted, FastStatus, Standing, VipState};
 
 /// The whole page; `counted` is missing when the fast half did not answer in time.
 pub(super) fn page(sources: &Sources, counted: Option<&Counted>) -> String {
@@ -82,6 +82,25 @@ fn layer2(page: &mut Page, counted: &Counted) {
     for (outcome, count) in &counted.kernel.outcomes {
         family.sample(&[("outcome", outcome)], count);
     }
+    let mut family =
+        page.family("clarion_ownership_events_total", Kind::Counter, "What the ownership machine noted.");
+    for (event, count) in &counted.told.events {
+        family.sample(&[("event", event)], count);
+    }
+    let mut family = page.family(
+        "clarion_ownership_datagrams_dropped_total",
+        Kind::Counter,
+        "Datagrams to the agent that were not taken in, by reason.",
+    );
+    for (reason, count) in &counted.told.dropped {
+        family.sample(&[("reason", reason)], count);
+    }
+    page.family(
+        "clarion_ownership_datagrams_unsent_total",
+        Kind::Counter,
+        "Datagrams that this node could not send.",
+    )
+    .sample(&[], counted.told.unsent);
     let mut family = page.family(
         "clarion_address_conflict_frames_total",
         Kind::Counter,
@@ -143,14 +162,16 @@ fn agent(page: &mut Page, fast: &FastStatus) {
         let mode = fast.attachments.get(&interface.index).map_or("none", |mode| mode.name());
         family.sample(&[("interface", &interface.name), ("mode", &mode)], 1);
     }
-    page.family("clarion_nodes_alive", Kind::Gauge, "Nodes whose Lease is fresh.")
-        .sample(&[], fast.alive.len());
-    page.family(
-        "clarion_liveness_frozen",
+    page.family("clarion_peers_in_contact", Kind::Gauge, "Nodes whose round trips with this one succeed.")
+        .sample(&[], fast.in_contact.len());
+    let mut family = page.family(
+        "clarion_fence_standing",
         Kind::Gauge,
-        "1 while no Lease renewal is seen and nobody is declared dead.",
-    )
-    .sample(&[], u8::from(fast.frozen));
+        "1 for the standing of this node: whole (its kernel answers), fenced, lastStanding, noPlan.",
+    );
+    for standing in [Standing::NoPlan, Standing::Whole, Standing::Fenced, Standing::LastStanding] {
+        family.sample(&[("standing", &standing.as_str())], u8::from(fast.standing == standing));
+    }
     page.family("clarion_failures", Kind::Gauge, "Parts of the desired state that the host does not have.")
         .sample(&[], fast.failures.len());
     let held = fast.vips.values().filter(|vip| vip.held_by.is_some()).count();

@@ -13,6 +13,7 @@ pub(super) fn page(sources: &Sources, counted: Option<&Counted>) -> Value {
     json!({
         "node": sources.args.node_name,
         "missing": sources.missing(),
+        "cordoned": sources.desired.borrow().as_ref().is_some_and(|desired| desired.cordoned),
         "config": config(sources),
         "services": services(sources),
         "layer2": layer2(sources),
@@ -56,22 +57,20 @@ fn services(sources: &Sources) -> Value {
 
 fn layer2(sources: &Sources) -> Value {
     let fast = sources.fast.borrow().clone();
-    let desired = sources.desired.borrow().clone();
     let vips = fast.vips.iter().map(|(address, vip)| {
-        let order = desired.as_ref().and_then(|d| d.l2.get(address)).map(|v| v.order.clone());
         let value = json!({
             "state": vip.state.as_str(),
             "owner": vip.owner,
             "reason": vip.reason.as_str(),
-            "order": order,
+            "order": vip.list,
             "interfaces": vip.interfaces,
             "heldByHost": vip.held_by,
         });
         (address.to_string(), value)
     });
     json!({
-        "alive": fast.alive,
-        "frozen": fast.frozen,
+        "standing": fast.standing.as_str(),
+        "inContact": fast.in_contact,
         "failures": fast.failures,
         "addresses": Value::Object(vips.collect()),
     })
@@ -129,6 +128,9 @@ fn counters(counted: &Counted) -> Value {
         "outcomes": counted.kernel.outcomes,
         "answers": Value::Object(answers.collect()),
         "conflicts": Value::Object(conflicts.collect()),
+        "ownership": counted.told.events,
+        "datagramsDropped": counted.told.dropped,
+        "datagramsUnsent": counted.told.unsent,
         "gratuitous": counted.gratuitous.iter().map(|(a, n)| (a.to_string(), *n)).collect::<std::collections::BTreeMap<_, _>>(),
     })
 }

@@ -8,8 +8,9 @@ use clarion_core::{NodeName, ServiceKey};
 use clarion_daemon::Store;
 use clarion_daemon::configuration::{ConfigEdit, Configuration};
 use clarion_daemon::watch::Edit;
-use clarion_l2::ownership::Input;
+use clarion_fence::Key;
 
+use crate::desired::owners::Part;
 use crate::view::{Endpoints, Node, SecretValue, Service, View};
 
 /// One event of any watch.
@@ -19,8 +20,11 @@ pub(crate) enum Event {
     /// By namespace and name of the slice.
     Slice(Edit<(String, String), (ServiceKey, Endpoints)>),
     Node(Edit<NodeName, Node>),
-    /// The renewal as text.
-    Lease(Edit<NodeName, String>),
+    /// Something of this node's Lease: nothing matters but that it comes.
+    Lease,
+    Plan(Edit<String, Part>),
+    /// The Secret with the cluster's key.
+    Key(Edit<String, Key>),
     Secret(Edit<String, SecretValue>),
     Config(ConfigEdit),
 }
@@ -33,7 +37,8 @@ pub(crate) struct Index {
     slices: Store<(String, String), (ServiceKey, Endpoints)>,
     /// Which slices a Service has, so that a change looks at its own only.
     slices_of: BTreeMap<ServiceKey, BTreeSet<(String, String)>>,
-    leases: Store<NodeName, String>,
+    plans: Store<String, Part>,
+    keys: Store<String, Key>,
     config: Configuration,
     /// Whether the configuration is not known, although all of it has been seen.
     unknown: bool,
@@ -46,17 +51,17 @@ impl Index {
         Self { namespace: namespace.to_owned(), ..Self::default() }
     }
 
-    /// Takes in an event; whether the view changed by it. Leases change no view:
-    /// what they mean for the fast half is pushed to `liveness`.
-    pub(crate) fn apply(&mut self, event: Event, liveness: &mut Vec<Input>) -> bool {
+    /// Takes in an event; whether anything changed by it.
+    pub(crate) fn apply(&mut self, event: Event) -> bool {
         match event {
             Event::Service(change) => self.view.services.apply(change),
             Event::Node(change) => self.view.nodes.apply(change),
             Event::Slice(change) => self.apply_slice(change),
-            Event::Lease(change) => {
-                self.apply_lease(change, liveness);
-                false
-            }
+            Event::Lease => false,
+            Event::Plan(change) => self.plans.apply(change),
+            // Without its Secret the key stays in use.
+            Event::Key(Edit::Delete(_)) => false,
+            Event::Key(change) => self.keys.apply(change),
             // The password of a Secret that is gone stays in use, as a session that is up needs none.
             Event::Secret(Edit::Delete(_)) => false,
             Event::Secret(Edit::Apply(name, value)) => {
@@ -78,7 +83,7 @@ impl Index {
             ("services", self.view.services.synced()),
             ("endpointslices", self.slices.synced()),
             ("nodes", self.view.nodes.synced()),
-            ("leases", self.leases.synced()),
+            ("ownerplans", self.plans.synced()),
             ("a ConfigMap that can be read", !self.unknown),
         ];
         let own = own.into_iter().filter(|(_, synced)| !synced).map(|(kind, _)| kind);
@@ -88,6 +93,16 @@ impl Index {
     /// What is known.
     pub(crate) fn view(&self) -> &View {
         &self.view
+    }
+
+    /// What the OwnerPlans say, object by object.
+    pub(crate) fn plans(&self) -> impl Iterator<Item = &Part> {
+        self.plans.values()
+    }
+
+    /// The cluster's key, as far as its Secret is there.
+    pub(crate) fn key(&self) -> Option<Key> {
+        self.keys.values().next().copied()
     }
 
     /// The objects set aside by the last parse.
@@ -184,23 +199,5 @@ impl Index {
                 self.slices_of.remove(service);
             }
         }
-    }
-
-    fn apply_lease(&mut self, change: Edit<NodeName, String>, liveness: &mut Vec<Input>) {
-        match &change {
-            Edit::Apply(node, renewal) => {
-                liveness.push(Input::Lease { node: node.clone(), renewal: renewal.clone() });
-            }
-            Edit::Delete(node) => liveness.push(Input::LeaseGone(node.clone())),
-            Edit::Reset(rows) => {
-                let gone = self.leases.keys().filter(|n| !rows.contains_key(n));
-                liveness.extend(gone.cloned().map(Input::LeaseGone));
-                let seen = rows.iter();
-                liveness.extend(
-                    seen.map(|(node, renewal)| Input::Lease { node: node.clone(), renewal: renewal.clone() }),
-                );
-            }
-        }
-        self.leases.apply(change);
     }
 }

@@ -1,7 +1,6 @@
-//! This node's own Lease: renewed about each second, read by the other agents.
-//!
-//! The annotations tell what will one day replace the Lease as the source of
-//! liveness: where the agent can be reached and which boot this is.
+//! This node's own Lease: it tells the controller that the node has an agent, and people where
+//! that can be reached and which boot it is. Nobody judges by it whether the node lives: that
+//! is the ownership machine's affair, in a tenth of a second.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -19,11 +18,15 @@ use tokio::sync::watch;
 use crate::fast::FastStatus;
 
 const MANAGER: &str = "clarion-agent-lease";
-/// How often it is renewed, and how long one attempt may take: two renewals may be
-/// lost and the third still comes before the Lease is stale.
-const PERIOD: Duration = Duration::from_millis(900);
-/// What `leaseDurationSeconds` says: the staleness that the others apply.
-const DURATION_SECONDS: i32 = 3;
+/// How often it is renewed, and how long one attempt may take.
+const PERIOD: Duration = Duration::from_secs(5);
+/// What `leaseDurationSeconds` says, for people: two renewals may be lost.
+const DURATION_SECONDS: i32 = 15;
+
+/// The name of a node's Lease.
+pub(super) fn name(node: &str) -> String {
+    format!("{AGENT_LEASE_PREFIX}{node}")
+}
 
 /// What the API server has of this node, as far as its Lease tells it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -46,41 +49,32 @@ pub(super) async fn renew(
     let boot = boot_id();
     let mut ticks = tokio::time::interval(PERIOD);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let (mut failing, mut had_interfaces, mut had_node, mut resigned) = (false, false, false, false);
+    let (mut failing, mut had_node, mut released) = (false, false, false);
     loop {
         ticks.tick().await;
-        let usable = !status.borrow().interfaces.is_empty();
         let member = !own.borrow().uid.is_empty();
-        had_interfaces |= usable;
         had_node |= member;
-        // Whose last interface went down cannot answer: others take over at once, and until it
-        // is back they must not wait for this node.
-        let why = match (had_interfaces && !usable, had_node && !member) {
-            (true, _) => Some("no interface is usable: this node resigns until one is"),
-            (_, true) => Some("there is no such Node any more: this one resigns until there is"),
-            _ => None,
-        };
-        if let Some(why) = why {
-            if !resigned {
+        if had_node && !member {
+            if !released {
                 match release_by(&api, &node).await {
                     Ok(()) => {
-                        tracing::warn!(%node, "{why}");
-                        resigned = true;
+                        tracing::warn!(%node, "there is no such Node any more: its Lease is deleted");
+                        released = true;
                     }
                     Err(error) => {
                         if !std::mem::replace(&mut failing, true) {
                             let error = chain(&error);
-                            tracing::warn!(%node, error, "cannot give this node's Lease back: others take over when it is stale");
+                            tracing::warn!(%node, error, "cannot delete the Lease of a Node that is no more");
                         }
                     }
                 }
             }
             continue;
         }
-        resigned = false;
+        released = false;
         let macs = status.borrow().interfaces.iter().map(|i| (i.name.clone(), format_mac(i.mac))).collect();
         let lease = lease(&node, &boot, &own.borrow(), &macs);
-        let name = format!("{AGENT_LEASE_PREFIX}{node}");
+        let name = name(node.as_str());
         let params = PatchParams::apply(MANAGER).force();
         let patch = Patch::Apply(&lease);
         let attempt = tokio::time::timeout(PERIOD, api.patch(&name, &params, &patch));
@@ -108,7 +102,7 @@ fn lease(node: &NodeName, boot: &str, own: &Own, macs: &BTreeMap<String, String>
         "apiVersion": "coordination.k8s.io/v1",
         "kind": "Lease",
         "metadata": {
-            "name": format!("{AGENT_LEASE_PREFIX}{node}"),
+            "name": name(node.as_str()),
             "labels": { LABEL_AGENT: "true" },
             "annotations": {
                 "clarion.dev/address": own.address,
@@ -126,7 +120,7 @@ fn lease(node: &NodeName, boot: &str, own: &Own, macs: &BTreeMap<String, String>
     })
 }
 
-/// Deletes this node's Lease: the others take over at once.
+/// Deletes this node's Lease: the controller plans without it.
 ///
 /// # Errors
 /// The API server refused or cannot be reached; a Lease that is gone is no error.
@@ -135,7 +129,7 @@ pub(crate) async fn release(client: Client, namespace: &str, node: &NodeName) ->
 }
 
 async fn release_by(api: &Api<Lease>, node: &NodeName) -> Result<(), kube::Error> {
-    match api.delete(&format!("{AGENT_LEASE_PREFIX}{node}"), &kube::api::DeleteParams::default()).await {
+    match api.delete(&name(node.as_str()), &kube::api::DeleteParams::default()).await {
         Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
         other => other.map(|_| ()),
     }

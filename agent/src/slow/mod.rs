@@ -20,11 +20,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::Context as _;
 use clarion_config::Problem;
 use clarion_core::NodeName;
 use clarion_daemon::watch::Watches;
-use clarion_l2::ownership::Input;
 use kube::Client;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, JoinSet};
@@ -34,6 +32,7 @@ pub(crate) use self::status::Counts;
 use self::watches::Starter;
 use crate::args::Args;
 use crate::bgp::DesiredPeers;
+use crate::desired::owners::Owners;
 use crate::desired::{Desired, Me, desired};
 use crate::fast::FastStatus;
 use crate::view::View;
@@ -62,8 +61,8 @@ pub(crate) struct Outputs {
     pub(crate) desired: watch::Sender<Option<Arc<Desired>>>,
     /// The BGP part of it.
     pub(crate) peers: watch::Sender<Arc<DesiredPeers>>,
-    /// What was heard of other agents.
-    pub(crate) liveness: mpsc::Sender<Input>,
+    /// The plan of owners, the nodes in it, and the cluster's key.
+    pub(crate) owners: watch::Sender<Arc<Owners>>,
     /// State of this half.
     pub(crate) status: watch::Sender<Arc<SlowStatus>>,
 }
@@ -127,9 +126,7 @@ pub(crate) async fn run(
             }
         };
         let more = std::iter::from_fn(|| incoming.try_recv().ok()).take(EVENTS);
-        if let Err(error) = half.take_in(first.into_iter().chain(more)).await {
-            return error;
-        }
+        half.take_in(first.into_iter().chain(more));
         half.follow_secrets(&mut Starter {
             client: &client,
             namespace: &args.namespace,
@@ -161,11 +158,11 @@ fn without_bfd(view: &View, desired: &Desired) -> BTreeSet<(String, String)> {
 }
 
 impl Half {
-    async fn take_in(&mut self, events: impl Iterator<Item = Event>) -> anyhow::Result<()> {
+    fn take_in(&mut self, events: impl Iterator<Item = Event>) {
         let was_missing = !self.index.missing().is_empty();
-        let (mut changed, mut liveness) = (false, Vec::new());
+        let mut changed = false;
         for event in events {
-            changed |= self.index.apply(event, &mut liveness);
+            changed |= self.index.apply(event);
         }
         let missing = self.index.missing();
         self.unpublished |= changed || (was_missing && missing.is_empty());
@@ -176,9 +173,6 @@ impl Half {
             self.unpublished = false;
             self.rested = begun + (begun.elapsed() * REST).min(LONGEST_REST);
         }
-        for input in liveness {
-            self.outputs.liveness.send(input).await.context("the fast half is gone")?;
-        }
         let status =
             SlowStatus { loaded: missing.is_empty(), missing, problems: self.index.problems().to_vec() };
         self.outputs.status.send_if_modified(|old| {
@@ -188,7 +182,6 @@ impl Half {
             }
             changed
         });
-        Ok(())
     }
 
     fn publish(&mut self) {
@@ -207,6 +200,22 @@ impl Half {
             let changed = **old != new.peers;
             if changed {
                 *old = Arc::new(new.peers.clone());
+            }
+            changed
+        });
+        let plans = (self.index.plans(), self.index.key());
+        let owners = Owners::new(
+            &self.me.node,
+            plans.0,
+            &view.nodes,
+            &new.l2,
+            plans.1,
+            &self.outputs.owners.borrow().clone(),
+        );
+        self.outputs.owners.send_if_modified(|old| {
+            let changed = **old != owners;
+            if changed {
+                *old = Arc::new(owners);
             }
             changed
         });

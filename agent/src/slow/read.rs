@@ -6,16 +6,20 @@
 use std::net::IpAddr;
 
 use clarion_api::annotations::ServiceAnnotation;
-use clarion_api::{AGENT_LEASE_PREFIX, LABEL_SLICE_SERVICE};
+use clarion_api::{LABEL_SLICE_SERVICE, OwnerPlanSpec};
 use clarion_config::serves;
 use clarion_core::{NodeName, ServiceKey};
 use clarion_daemon::Object;
+use clarion_fence::Key;
 use k8s_openapi::ByteString;
 use kube::ResourceExt;
 use serde::Deserialize;
 
+use crate::desired::owners::{Part, cluster_key as cluster_key_of};
 use crate::view::{Endpoints, Node, SecretValue, Service, TrafficPolicy};
 
+/// Where MetalLB's controller and ours put the key.
+const CLUSTER_KEY: &str = "secretkey";
 /// The only Secret type MetalLB takes for `passwordSecret`.
 const BASIC_AUTH: &str = "kubernetes.io/basic-auth";
 /// RFC 2385 allows up to 80 octets of key.
@@ -41,15 +45,18 @@ facts! {
     Endpoint { addresses: Vec<String>, conditions: EndpointConditions, node_name: String }
     EndpointConditions { ready: bool, serving: bool }
 
-    NodeFacts { status: NodeStatus }
+    NodeFacts { spec: NodeSpec, status: NodeStatus }
+    NodeSpec { unschedulable: bool }
     NodeStatus { conditions: Vec<NodeCondition>, addresses: Vec<NodeAddress> }
     NodeCondition { r#type: String, status: String }
     NodeAddress { r#type: String, address: String }
 
-    LeaseFacts { spec: LeaseSpec }
-    LeaseSpec { holder_identity: String, renew_time: String }
-
     SecretFacts { r#type: String, data: std::collections::BTreeMap<String, ByteString> }
+}
+
+#[derive(Debug, Default, Deserialize)]
+struct PlanBody {
+    spec: OwnerPlanSpec,
 }
 
 /// The key of a Service.
@@ -114,6 +121,7 @@ pub(super) fn node(node: &Object) -> Node {
     Node {
         uid: node.uid().unwrap_or_default(),
         labels: node.labels().clone(),
+        cordoned: facts.spec.and_then(|spec| spec.unschedulable).unwrap_or(false),
         network_unavailable: status.conditions.iter().flatten().any(unavailable),
         addresses: status
             .addresses
@@ -125,14 +133,24 @@ pub(super) fn node(node: &Object) -> Node {
     }
 }
 
-/// Whose Lease it is, and a text that changes at each renewal.
-pub(super) fn lease(lease: &Object) -> Option<(NodeName, String)> {
-    let facts: LeaseFacts = lease.facts();
-    let spec = facts.spec?;
-    let node = lease.name_any().strip_prefix(AGENT_LEASE_PREFIX).map(NodeName::from)?;
-    // The holder is the agent's process: a restarted one renews, too.
-    let text = |field: Option<String>| field.unwrap_or_default();
-    Some((node, format!("{}/{}", text(spec.holder_identity), text(spec.renew_time))))
+/// What an OwnerPlan says.
+pub(super) fn plan(plan: &Object) -> Part {
+    let body: PlanBody = plan.facts();
+    Part::read(&body.spec)
+}
+
+/// The cluster's key, from the Secret that the controller makes.
+pub(super) fn cluster_key(secret: &Object) -> Option<Key> {
+    let facts: SecretFacts = secret.facts();
+    let key = facts.data.as_ref().and_then(|data| data.get(CLUSTER_KEY)).map(|text| cluster_key_of(&text.0));
+    if key.flatten().is_none() {
+        let secret = secret.name_any();
+        tracing::error!(
+            secret,
+            "the Secret with the cluster's key has nothing under {CLUSTER_KEY:?}: delete it, and the controller makes another"
+        );
+    }
+    key.flatten()
 }
 
 /// The TCP-MD5 key in a Secret that a BGPPeer names.

@@ -7,7 +7,6 @@ use clarion_core::{NodeName, ServiceKey};
 use clarion_daemon::Object;
 use clarion_daemon::configuration::ConfigEdit;
 use clarion_daemon::watch::Edit;
-use clarion_l2::ownership::Input;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
@@ -93,21 +92,6 @@ fn a_node_is_reduced_to_labels_addresses_and_one_condition() {
 }
 
 #[test]
-fn leases_of_agents_have_a_renewal_that_changes() {
-    let lease = |name: &str, time: &str| -> Object {
-        object(json!({
-            "metadata": { "name": name },
-            "spec": { "holderIdentity": "h", "renewTime": time },
-        }))
-    };
-    let (node, first) = read::lease(&lease("clarion-agent-n1", "2026-01-01T00:00:00.000000Z")).unwrap();
-    let (_, second) = read::lease(&lease("clarion-agent-n1", "2026-01-01T00:00:00.000001Z")).unwrap();
-    assert_eq!(node, "n1".into());
-    assert_ne!(first, second);
-    assert_eq!(read::lease(&lease("clarion-controller", "2026-01-01T00:00:00.000000Z")), None);
-}
-
-#[test]
 fn unusable_secrets_say_why() {
     let secret = |type_: &str, data: Value| -> Object {
         object(json!({ "metadata": { "name": "key" }, "type": type_, "data": data }))
@@ -131,21 +115,21 @@ fn synced() -> Index {
         Event::Service(Edit::Reset(BTreeMap::new())),
         Event::Slice(Edit::Reset(BTreeMap::new())),
         Event::Node(Edit::Reset(BTreeMap::new())),
-        Event::Lease(Edit::Reset(BTreeMap::new())),
+        Event::Plan(Edit::Reset(BTreeMap::new())),
     ] {
         assert!(!index.missing().is_empty());
-        index.apply(event, &mut Vec::new());
+        index.apply(event);
     }
     for edit in ConfigEdit::nothing() {
         assert!(!index.missing().is_empty());
-        index.apply(Event::Config(edit), &mut Vec::new());
+        index.apply(Event::Config(edit));
     }
     assert!(index.missing().is_empty());
     index
 }
 
 fn apply(index: &mut Index, event: Event) -> bool {
-    index.apply(event, &mut Vec::new())
+    index.apply(event)
 }
 
 #[test]
@@ -180,20 +164,21 @@ fn slices_of_a_service_unite_and_an_empty_one_counts_for_nothing() {
 }
 
 #[test]
-fn leases_go_to_the_fast_half_and_change_no_view() {
+fn plans_and_the_clusters_key_are_kept_and_a_renewed_lease_changes_nothing() {
     let mut index = synced();
-    let mut inputs = Vec::new();
-    assert!(!index.apply(Event::Lease(Edit::Apply("n1".into(), "1".into())), &mut inputs));
-    // A list without n1: it left while the watch was away.
-    assert!(!index.apply(Event::Lease(Edit::Reset([("n2".into(), "7".into())].into())), &mut inputs));
-    assert_eq!(
-        inputs,
-        [
-            Input::Lease { node: "n1".into(), renewal: "1".into() },
-            Input::LeaseGone("n1".into()),
-            Input::Lease { node: "n2".into(), renewal: "7".into() },
-        ]
-    );
+    assert!(!apply(&mut index, Event::Lease));
+    let spec = json!({ "members": [{ "node": "n1", "voters": ["n2"] }] });
+    let part = read::plan(&object(json!({ "metadata": { "name": "members-0" }, "spec": spec })));
+    assert_eq!(part.members.len(), 1);
+    assert!(apply(&mut index, Event::Plan(Edit::Apply("members-0".into(), part.clone()))));
+    assert!(!apply(&mut index, Event::Plan(Edit::Apply("members-0".into(), part))));
+    let secret =
+        |text: &str| object(json!({ "metadata": { "name": "memberlist" }, "data": { "secretkey": text } }));
+    let key = read::cluster_key(&secret("c2VjcmV0"));
+    assert!(key.is_some() && read::cluster_key(&secret("")).is_none());
+    assert!(apply(&mut index, Event::Key(Edit::Apply("memberlist".into(), key.unwrap()))));
+    apply(&mut index, Event::Key(Edit::Delete("memberlist".into())));
+    assert_eq!(index.key(), key, "agents go on with it");
 }
 
 #[test]

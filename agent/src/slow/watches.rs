@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use clarion_api::{LABEL_PLAN, OwnerPlan};
 use clarion_core::NodeName;
 use clarion_daemon::watch::{Edit, Watch, Watches};
 use clarion_daemon::{Object, configuration};
@@ -17,9 +18,9 @@ use super::index::Event;
 use super::read;
 use crate::args::Args;
 
-/// Leases come each second, our own among them: a stream silent for this long is
+/// This node renews its Lease every few seconds: a stream silent for this long is
 /// dead, and with it every other connection to that API server.
-const LEASE_SILENCE: Duration = Duration::from_secs(10);
+const LEASE_SILENCE: Duration = Duration::from_secs(15);
 
 /// Starts the watches, each a task whose end is a fault.
 pub(super) struct Starter<'a> {
@@ -52,15 +53,16 @@ impl Starter<'_> {
             |object| (NodeName::new(object.name_any()), Some(read::node(&object))),
             Event::Node,
         );
-        let leases = self.here::<Lease>().labels(clarion_api::AGENT_LEASES).never_silent_for(LEASE_SILENCE);
+        let lease = self.here::<Lease>().named(&super::lease::name(&args.node_name));
         self.follow(
-            leases,
-            |object| {
-                let name = NodeName::new(object.name_any());
-                read::lease(&object).map_or((name, None), |(node, renewal)| (node, Some(renewal)))
-            },
-            Event::Lease,
+            lease.never_silent_for(LEASE_SILENCE),
+            |object| (object.name_any(), Some(())),
+            |_| Event::Lease,
         );
+        let plans = self.here::<OwnerPlan>().labels(LABEL_PLAN);
+        self.follow(plans, |object| (object.name_any(), Some(read::plan(&object))), Event::Plan);
+        let key = self.here::<core::Secret>().named(&args.ml_secret_name);
+        self.follow(key, |object| (object.name_any(), read::cluster_key(&object)), Event::Key);
         for watch in
             configuration::watch(self.watches, self.client, self.namespace, Event::Config, self.events)
         {

@@ -10,3 +10,4 @@ pub mod crowd;
 pub mod harness;
 pub mod look;
 pub mod objects;
+pub mod verdict;

@@ -21,6 +21,9 @@ pub const QUIET: Duration = Duration::from_millis(300);
 /// The agents' and the controllers' plain HTTP port for metrics.
 pub const METRICS_PORT: u16 = 7472;
 
+/// Their port for `/healthz`, `/readyz` and the agents' `/state`, on the loopback.
+pub const PROBES_PORT: u16 = 17472;
+
 /// Applies pool, both advertisements and the workload, and waits until its pods
 /// are ready.
 ///
@@ -206,6 +209,17 @@ pub fn metrics(lab: &Lab, node: &str) -> Result<String> {
     let answer = Request::get("/metrics").send_in(lab.node(node)?.machine().netns(), to, SOON)?;
     ensure!(answer.status == 200, "{node}: /metrics: {}", answer.status);
     Ok(answer.text())
+}
+
+/// What an agent says of itself (`/state`).
+///
+/// # Errors
+/// When it does not answer with 200.
+pub fn state(lab: &Lab, node: &str) -> Result<Value> {
+    let to = SocketAddr::from((Ipv4Addr::LOCALHOST, PROBES_PORT));
+    let answer = Request::get("/state").send_in(lab.node(node)?.machine().netns(), to, SOON)?;
+    ensure!(answer.status == 200, "{node}: /state: {}", answer.status);
+    Ok(serde_json::from_str(&answer.text())?)
 }
 
 /// GET / of a Service's port 80, waiting until it is served.

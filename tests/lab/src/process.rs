@@ -202,6 +202,15 @@ impl Process {
     /// Lets a paused process go on.
     pub fn resume(&self) {
         self.inner.resume();
+        self.wake_outer();
+    }
+
+    /// `nsenter` stops itself when its child is stopped, and would never end.
+    fn wake_outer(&self) {
+        let pid = self.outer.lock().ok().and_then(|outer| i32::try_from(outer.id()).ok());
+        if let Some(outer) = pid.and_then(ProcessId::of) {
+            outer.resume();
+        }
     }
 }
 
@@ -210,6 +219,7 @@ impl Drop for Process {
     /// process that holds the lab.
     fn drop(&mut self) {
         self.inner.signal(Signal::SIGKILL);
+        self.wake_outer();
         if let Ok(mut outer) = self.outer.lock() {
             drop(outer.wait());
         }

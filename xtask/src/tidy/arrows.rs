@@ -42,6 +42,7 @@ const ROOMS: &[Room] = &[
             "clarion-api",
             "clarion-config",
             "clarion-daemon",
+            "clarion-fence",
             "clarion-bgp",
             "clarion-l2",
             "clarion-dataplane",

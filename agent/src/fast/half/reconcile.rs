@@ -11,7 +11,8 @@ use clarion_dataplane::{Action, Plan};
 use clarion_netlink::{GroupChange, Groups, SkipReason, Snapshot};
 
 use super::super::changes::changes;
-use super::super::plan::{Host, Wanted, keep_adopted, wanted};
+use super::super::ownership::Standing;
+use super::super::plan::{Host, Wanted, adopted, stranded, wanted};
 use super::{Half, RETRY};
 use crate::desired::Desired;
 
@@ -19,8 +20,16 @@ impl Half {
     /// Computes what this host should hold and applies the difference.
     pub(super) async fn reconcile(&mut self, desired: &Desired, now: Duration) {
         let snapshot = self.snapshot.load_full();
-        let host = Host { snapshot: &snapshot, interfaces: &self.interfaces, exclusion: &self.exclusion };
-        let mut wanted = wanted(&self.me.node, desired, self.machine.decisions(), &host);
+        let host = Host {
+            snapshot: &snapshot,
+            interfaces: &self.interfaces,
+            exclusion: &self.exclusion,
+            neighbours: &self.ownership.neighbours(),
+            addresses: &desired.node_addresses,
+            whole: matches!(self.status.standing, Standing::Whole | Standing::LastStanding),
+        };
+        let decisions = self.ownership.decisions(desired.l2.keys());
+        let mut wanted = wanted(&self.me.node, desired, &decisions, &host);
         let mut failures = Vec::new();
         let resting = resting(&snapshot, &self.skipped);
         if let Err(error) = self.apply(&mut wanted, &resting, &mut failures) {
@@ -50,8 +59,10 @@ impl Half {
         for change in changes(&self.me.node, &self.status.vips, &wanted.vips, desired) {
             change.log();
         }
+        self.ownership.release(stranded(&self.status.vips, &wanted.vips), &mut self.dataplane);
         self.status.failures = failures;
         self.status.applied = true;
+        self.judge_ability();
         self.gratuitous.retain(|address, _| wanted.vips.contains_key(address));
         self.status.vips = Arc::new(std::mem::take(&mut wanted.vips));
         self.wanted = wanted;
@@ -71,8 +82,6 @@ impl Half {
         // An interface without carrier keeps its program: some NICs reset their link
         // when a program comes or goes, and would never come to rest.
         wanted.dataplane.interfaces.extend(observed.interfaces.keys().filter(|i| resting.contains(i)));
-        let (me, machine) = (&self.me.node, &self.machine);
-        self.undecided = keep_adopted(wanted, &observed.addresses, |node| node == me || machine.heard(node));
         let plan = Plan::new(&observed, &wanted.dataplane);
         if plan.is_empty() {
             self.observed = Some(observed);
@@ -102,6 +111,23 @@ impl Half {
         Ok(())
     }
 
+    /// Brings the maps in step with what this node owns while nothing is known of Services: an
+    /// agent that restarted without an API server must give up what others claim.
+    pub(super) fn settle_adopted(&mut self, now: Duration) {
+        let result = self.dataplane.observe().map(|observed| {
+            let book = &self.ownership.book;
+            let held = |address| book.get(address).map(|entry| (entry.epoch, entry.inc));
+            let desired = adopted(&observed, held);
+            self.dataplane.apply(&Plan::new(&observed, &desired)).is_ok()
+        });
+        if !result.is_ok_and(|applied| applied) {
+            tracing::warn!(
+                "the kernel program's maps are not in step with what this node owns, trying again"
+            );
+            self.retry_at = Some(now + RETRY);
+        }
+    }
+
     fn reschedule(&mut self, wanted: &Wanted, now: Duration) {
         for key in self.wanted.announcements.keys() {
             if !wanted.announcements.contains_key(key) {
@@ -118,6 +144,14 @@ impl Half {
 
     /// Sends the rounds that are due.
     pub(super) fn announce(&mut self, now: Duration) {
+        if self.schedule.next_deadline(now).is_none_or(|at| at > now) {
+            return;
+        }
+        // An owner that is fenced does not say that it has anything.
+        self.follow_standing();
+        if !matches!(self.status.standing, Standing::Whole | Standing::LastStanding) {
+            return;
+        }
         while let Some(key) = self.schedule.poll(now) {
             let Some(how) = self.wanted.announcements.get(&key) else { continue };
             let (ifindex, address) = key;

@@ -282,11 +282,12 @@ mod tests {
             let interfaces = crate::desired::Interfaces::All;
             desired
                 .l2
-                .insert(address, crate::desired::Vip { order: vec![], interfaces, services: [key].into() });
+                .insert(address, crate::desired::Vip { ownable: true, interfaces, services: [key].into() });
             let status = VipStatus {
                 state: *state,
                 owner: None,
-                reason: clarion_l2::ownership::OwnerReason::NobodyAlive,
+                reason: crate::fast::OwnerReason::Unclaimed,
+                list: vec![],
                 interfaces: BTreeSet::new(),
                 by_name: false,
                 held_by: None,

@@ -6,6 +6,7 @@
 mod addresses;
 mod admission;
 mod announce;
+mod chaos;
 mod configmap;
 mod faults;
 mod garbage;
@@ -40,6 +41,7 @@ fn main() -> ExitCode {
                 owners::CASES,
             ],
         },
+        Group { name: "chaos", spec: Spec::cluster, prepare: apply_base, cases: &[chaos::CASES] },
         Group {
             name: "configmap",
             spec: Spec::cluster,
