@@ -23,6 +23,8 @@ pub const NAME: &str = "clarion-controller";
 /// For how long a holder that is not heard of keeps others out. The API takes whole
 /// seconds; with four, another leads within 3 to 4.5 s after a crash.
 const DURATION: Duration = Duration::from_secs(4);
+/// A record that claims more is not believed: whoever wrote it, somebody must lead again.
+const LONGEST_DURATION: Duration = Duration::from_secs(60);
 /// How often the holder renews.
 const RENEW: Duration = Duration::from_secs(1);
 /// A holder that could not renew for so long leads no longer. What it has sent by then has
@@ -74,7 +76,7 @@ impl Seen {
     fn duration(&self) -> Duration {
         let spec = self.lease.as_ref().and_then(|lease| lease.spec.as_ref());
         let seconds = spec.and_then(|spec| spec.lease_duration_seconds).and_then(|s| u64::try_from(s).ok());
-        seconds.map_or(DURATION, Duration::from_secs)
+        seconds.map_or(DURATION, Duration::from_secs).min(LONGEST_DURATION)
     }
 
     /// The Lease with `me` as its holder from `time` on; `None` as holder gives it free.

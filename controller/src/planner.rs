@@ -87,6 +87,7 @@ impl Planner {
         self.allocator.set_pools(pools::specs(&outcome.config));
         self.config.pools.clone_from(&outcome.config.pools);
         self.config.set_aside.clone_from(&outcome.config.set_aside);
+        self.config.unread.clone_from(&outcome.config.unread);
         self.cache.clear();
     }
 

@@ -114,7 +114,8 @@ impl State {
             self.unknown = self.index.config.unknown();
         }
         self.synced = self.synced || (self.unknown.is_none() && self.index.unsynced().is_empty());
-        self.changed |= touched.config || touched.nodes || syncing;
+        // What is gone leaves counters of pools behind.
+        self.changed |= touched.config || touched.nodes || syncing || !touched.gone.is_empty();
         if touched.config && self.index.config.synced() {
             self.reparse();
         }
@@ -220,11 +221,12 @@ impl State {
         // Who does not lead must not know better than the leader, also once it leads.
         let parse = if self.leading { clarion_config::parse } else { clarion_config::follow };
         let parsed = parse(&self.index.config.objects(&self.namespace), &self.parsed.config);
-        let same_pools = parsed.config.pools == self.parsed.config.pools;
-        let same_set_aside = parsed.config.set_aside == self.parsed.config.set_aside;
-        self.parsed = parsed;
+        let before = std::mem::replace(&mut self.parsed, parsed).config;
+        let now = &self.parsed.config;
+        let same =
+            (&before.pools, &before.set_aside, &before.unread) == (&now.pools, &now.set_aside, &now.unread);
         if let Some(planner) = &mut self.planner
-            && !(same_pools && same_set_aside)
+            && !same
         {
             planner.configure(&self.parsed);
             self.enqueue_all();

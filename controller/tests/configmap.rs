@@ -113,6 +113,21 @@ fn a_text_that_cannot_be_read_takes_nothing_back_and_is_told() {
 }
 
 #[test]
+fn a_process_that_starts_with_a_pool_that_cannot_be_read_takes_nothing_back() {
+    for wrong in [GOOD.replace("addresses", "adresses"), GOOD.replace("/30", "/33")] {
+        let mut started = leading(Some(&wrong));
+        let of_has = |state: &mut State| plans(state).into_iter().find(|plan| plan.starts_with("has"));
+        assert_eq!(of_has(&mut started), None, "{wrong}");
+        assert!(shown(&started)["errorSummary"].to_string().contains("ConfigMap"), "{wrong}");
+        edit(&mut started, GOOD);
+        assert_eq!(of_has(&mut started), None, "{wrong}");
+        // What is no mistake is done: the pool has other addresses.
+        edit(&mut started, &GOOD.replace("192.0.2.0", "198.51.100.0"));
+        assert_eq!(of_has(&mut started).as_deref(), Some("has: 198.51.100.0 of My_Pool"), "{wrong}");
+    }
+}
+
+#[test]
 fn the_first_pool_object_ends_it_and_nobody_loses_an_address() {
     let mut state = leading(Some(GOOD));
     let spec = IPAddressPoolSpec {

@@ -201,6 +201,17 @@ fn a_restart_keeps_addresses_before_it_gives_any() {
 }
 
 #[test]
+fn what_is_deleted_is_counted_out() {
+    let mut bench = Bench::leading(&[("a", "192.0.2.0/31")], &[("x", holding("192.0.2.0"))]);
+    let assigned = |bench: &Bench| bench.state.planner().unwrap().counters()[&"a".into()].assigned_v4;
+    assert_eq!(bench.next(), None);
+    assert!(bench.state.take_changed() && assigned(&bench) == 1);
+    bench.state.handle(Change::Service(Edit::Delete(key("x"))));
+    assert!(bench.state.has_changed(), "or nobody shows that it is gone");
+    assert_eq!(assigned(&bench), 0);
+}
+
+#[test]
 fn of_two_that_hold_one_address_the_older_keeps_it() {
     let mut young = holding("192.0.2.0");
     young["metadata"]["creationTimestamp"] = json!("2026-01-02T00:00:00Z");

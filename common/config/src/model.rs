@@ -17,6 +17,9 @@ pub struct Config {
     /// that can be read. They overlap each other and those in force as they like and give
     /// nothing out, but a Service keeps what it has of them ([`Config::pool_of`]).
     pub set_aside: BTreeMap<PoolName, Pool>,
+    /// A pool that is not in force and of which some addresses cannot be read: which it holds is
+    /// not known, so every address that no other pool holds may be one of them.
+    pub unread: Option<PoolName>,
     /// L2Advertisements by name.
     pub l2: BTreeMap<String, L2Advertisement>,
     /// BGPAdvertisements by name.
@@ -31,15 +34,16 @@ pub struct Config {
 }
 
 impl Config {
-    /// The pool that an address belongs to: the one in force that holds it, else the first
-    /// by name of those set aside.
+    /// The pool that an address belongs to: the one in force that holds it, else the
+    /// first by name of those set aside, else one that cannot be read.
     ///
     /// The one rule for whether an assigned address stays with its Service (controller) and is
     /// announced (agents): were there two, an address could stay where nobody announces
     /// it. `None`: the configuration does not know the address, so it is taken back.
     #[must_use]
     pub fn pool_of(&self, address: IpAddr) -> Option<&Pool> {
-        self.pools.values().chain(self.set_aside.values()).find(|pool| pool.contains(address))
+        let holds = self.pools.values().chain(self.set_aside.values()).find(|pool| pool.contains(address));
+        holds.or_else(|| self.set_aside.get(self.unread.as_ref()?))
     }
 }
 

@@ -74,11 +74,12 @@ pub(crate) type Refused = BTreeMap<(&'static str, String), Wrong>;
 pub(crate) fn parse_objects(objects: &Objects, refused: &Refused, previous: &Config, role: Role) -> Outcome {
     let mut reader = Reader { namespace: &objects.namespace, refused, role, findings: Findings::default() };
     let pools = reader.pools(&objects.pools, previous);
-    let set_aside = set_aside(objects, &pools);
+    let (set_aside, unread) = set_aside(objects, &pools, refused);
     let communities = reader.communities(&objects.communities, previous);
     let mut bfd = reader.bfd(&objects.bfd, previous);
     let mut config = Config {
         set_aside,
+        unread,
         l2: reader.l2(&objects.l2, previous),
         bgp: reader.bgp(&objects.bgp, previous, &pools, &communities),
         peers: reader.peers(&objects.peers, previous, &mut bfd),
@@ -93,15 +94,30 @@ pub(crate) fn parse_objects(objects: &Objects, refused: &Refused, previous: &Con
     Outcome { config, problems, in_part }
 }
 
-/// The pools as written that are not in force so, as far as they can be read. This knows no
-/// history: a process that has just started sets the same ones aside.
-fn set_aside(objects: &Objects, in_force: &BTreeMap<PoolName, Pool>) -> BTreeMap<PoolName, Pool> {
-    let ours = objects.pools.iter().filter(|pool| pool.namespace().as_deref() == Some(&objects.namespace));
-    ours.filter(|pool| unreadable(pool.as_ref()).is_none())
-        .filter_map(|object| pool::readable(object))
-        .filter(|written| in_force.get(&written.name) != Some(written))
-        .map(|written| (written.name.clone(), written))
-        .collect()
+/// The pools as written that are not in force so, as far as they can be read, and the first of
+/// those of which some addresses cannot be. This knows no history: a process that has just
+/// started sets the same ones aside.
+fn set_aside(
+    objects: &Objects,
+    in_force: &BTreeMap<PoolName, Pool>,
+    refused: &Refused,
+) -> (BTreeMap<PoolName, Pool>, Option<PoolName>) {
+    let (mut all, mut unread) = (BTreeMap::new(), None);
+    for object in objects.pools.iter().filter(|p| p.namespace().as_deref() == Some(&objects.namespace)) {
+        let (written, whole) = pool::readable(object);
+        if in_force.get(&written.name) == Some(&written) {
+            continue;
+        }
+        let id = (kind::<IPAddressPool>(), object.name_any());
+        let whole = whole && unreadable(object.as_ref()).is_none() && !refused.contains_key(&id);
+        // Its last good version, if there is one, says what it holds.
+        if !whole && !in_force.contains_key(&written.name) {
+            unread = unread.into_iter().chain([written.name.clone()]).min();
+        }
+        all.insert(written.name.clone(), written);
+    }
+    all.retain(|name, pool| !pool.ranges.is_empty() || unread.as_ref() == Some(name));
+    (all, unread)
 }
 
 /// Aggregates must not reach beyond the pools that are set aside either. Their own problem

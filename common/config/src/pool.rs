@@ -30,26 +30,28 @@ pub(crate) fn read(object: &IPAddressPool) -> Result<Pool, Wrong> {
 }
 
 /// What can be read of an object, whatever is wrong with the rest of it: `read`'s answer or,
-/// without any restriction that cannot be understood, the ranges that are good by themselves.
-/// `None` if no range is.
-pub(crate) fn readable(object: &IPAddressPool) -> Option<Pool> {
+/// without any restriction that cannot be understood, the ranges that are good by themselves;
+/// and whether these are all that it has.
+pub(crate) fn readable(object: &IPAddressPool) -> (Pool, bool) {
     let name = object.name_any();
-    let pool = read(object).unwrap_or_else(|_| {
-        let entries = object.spec.addresses.iter();
-        let ranges: Vec<_> = entries.filter_map(|entry| range("", &name, entry).ok()).collect();
-        let mut exclude = exclude(&name, &object.spec.exclude_addresses).unwrap_or_default();
-        exclude.extend(remark::unusable_in(&ranges));
-        Pool {
-            ranges,
-            exclude,
-            name: PoolName::new(&name),
-            labels: object.labels().clone(),
-            auto_assign: object.spec.auto_assign,
-            avoid_buggy_ips: object.spec.avoid_buggy_ips,
-            allocation: None,
-        }
-    });
-    (!pool.ranges.is_empty()).then_some(pool)
+    if let Ok(pool) = read(object) {
+        return (pool, true);
+    }
+    let entries = &object.spec.addresses;
+    let ranges: Vec<_> = entries.iter().filter_map(|entry| range("", &name, entry).ok()).collect();
+    let whole = ranges.len() == entries.len();
+    let mut exclude = exclude(&name, &object.spec.exclude_addresses).unwrap_or_default();
+    exclude.extend(remark::unusable_in(&ranges));
+    let pool = Pool {
+        ranges,
+        exclude,
+        name: PoolName::new(&name),
+        labels: object.labels().clone(),
+        auto_assign: object.spec.auto_assign,
+        avoid_buggy_ips: object.spec.avoid_buggy_ips,
+        allocation: None,
+    };
+    (pool, whole)
 }
 
 /// Every entry, none overlapping another of the same pool.

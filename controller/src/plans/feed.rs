@@ -52,7 +52,8 @@ impl Feed {
         let config = &state.parsed().config;
         self.config.send_if_modified(|told| {
             let same = told.as_ref().is_some_and(|told| {
-                (&told.l2, &told.pools, &told.set_aside) == (&config.l2, &config.pools, &config.set_aside)
+                (&told.l2, &told.pools, &told.set_aside, &told.unread)
+                    == (&config.l2, &config.pools, &config.set_aside, &config.unread)
             });
             if !same {
                 *told = Some(Arc::new(config.clone()));

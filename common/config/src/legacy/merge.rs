@@ -113,7 +113,10 @@ fn keep(
 
 /// Sets the ConfigMap's pools aside beside those of objects.
 fn shadow(pools: &[Arc<IPAddressPool>], config: &mut Config) {
-    for mut pool in pools.iter().filter_map(|pool| crate::pool::readable(pool)) {
+    for mut pool in pools.iter().map(|pool| crate::pool::readable(pool).0) {
+        if pool.ranges.is_empty() {
+            continue;
+        }
         if config.pools.get(&pool.name).is_some_and(|in_force| in_force.ranges == pool.ranges) {
             continue;
         }

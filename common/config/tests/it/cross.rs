@@ -262,17 +262,19 @@ fn what_a_pool_set_aside_would_hold_belongs_to_it() {
     let owner = |config: &Config, address: &str| {
         config.pool_of(address.parse().unwrap()).map(|pool| pool.name.to_string())
     };
-    // In force first, then by name; what nobody can read belongs to nobody.
+    // In force first, then by name; what nobody can read may be anything that is left.
     for (address, expected) in [
         ("10.0.0.200", Some("a")),
         ("10.0.1.1", Some("b")),
         ("10.0.2.1", Some("c")),
-        ("10.0.9.5", None),
-        ("10.0.3.1", None),
+        ("10.0.9.5", Some("c")),
+        ("10.0.3.1", Some("c")),
     ] {
         assert_eq!(owner(&outcome.config, address).as_deref(), expected, "{address}");
     }
     assert_eq!(outcome.config.set_aside[&"c".into()].labels["name"], "c");
+    let readable = World::new().pool("a", 1, &["10.0.0.0/24"]).pool("b", 2, &["10.0.0.128-10.0.1.255"]);
+    assert_eq!(owner(&readable.parse().config, "10.0.3.1"), None, "a pool that is in another's way is read");
     // It knows no history: who starts anew and who has seen it before agree.
     assert_eq!(world.after(&outcome.config).config, outcome.config);
     // The repaired pool leaves nothing behind.

@@ -48,7 +48,7 @@ fn every_malformed_object_is_set_aside_to_the_word_and_nothing_else_is_lost() {
         let said = if is_readable(kind, spec) {
             let world = others.clone().with(kind, "malformed", spec);
             let outcome = world.after(&before);
-            let in_force = Config { set_aside: Default::default(), ..outcome.config.clone() };
+            let in_force = Config { set_aside: Default::default(), unread: None, ..outcome.config.clone() };
             match outcome.problems.as_slice() {
                 [] => json!(null),
                 [problem] => {
