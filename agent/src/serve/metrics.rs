@@ -169,7 +169,7 @@ fn agent(page: &mut Page, fast: &FastStatus) {
         Kind::Gauge,
         "1 for the standing of this node: whole (its kernel answers), fenced, lastStanding, noPlan.",
     );
-    for standing in [Standing::NoPlan, Standing::Whole, Standing::Fenced, Standing::LastStanding] {
+    for standing in [Standing::NoPlan, Standing::Whole, Standing::Fenced, Standing::Alone] {
         family.sample(&[("standing", &standing.as_str())], u8::from(fast.standing == standing));
     }
     page.family("clarion_failures", Kind::Gauge, "Parts of the desired state that the host does not have.")

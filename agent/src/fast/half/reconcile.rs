@@ -26,7 +26,7 @@ impl Half {
             exclusion: &self.exclusion,
             neighbours: &self.ownership.neighbours(),
             addresses: &desired.node_addresses,
-            whole: matches!(self.status.standing, Standing::Whole | Standing::LastStanding),
+            whole: matches!(self.status.standing, Standing::Whole | Standing::Alone),
         };
         let decisions = self.ownership.decisions(desired.l2.keys());
         let mut wanted = wanted(&self.me.node, desired, &decisions, &host);
@@ -149,7 +149,7 @@ impl Half {
         }
         // An owner that is fenced does not say that it has anything.
         self.follow_standing();
-        if !matches!(self.status.standing, Standing::Whole | Standing::LastStanding) {
+        if !matches!(self.status.standing, Standing::Whole | Standing::Alone) {
             return;
         }
         while let Some(key) = self.schedule.poll(now) {

@@ -84,7 +84,7 @@ pub(crate) enum Standing {
     /// They are not: it answers for nothing.
     Fenced,
     /// They are not, but its segment lives: it serves as the last node standing.
-    LastStanding,
+    Alone,
 }
 
 impl Standing {
@@ -94,7 +94,7 @@ impl Standing {
             Self::NoPlan => "noPlan",
             Self::Whole => "whole",
             Self::Fenced => "fenced",
-            Self::LastStanding => "lastStanding",
+            Self::Alone => "lastStanding",
         }
     }
 }
@@ -111,7 +111,7 @@ impl Standing {
             Self::Fenced => Some(
                 "leases of a majority of this node's voters (are the agents' UDP port and the nodes reachable?)",
             ),
-            Self::Whole | Self::LastStanding => None,
+            Self::Whole | Self::Alone => None,
         }
     }
 }
@@ -161,7 +161,7 @@ impl Driver {
     pub(in crate::fast) fn standing(&mut self, dataplane: &mut clarion_dataplane::Dataplane) -> Standing {
         let whole = self.machine.whole(boot_clock(), &Maps { dataplane, book: &mut self.book });
         if self.machine.alone() {
-            Standing::LastStanding
+            Standing::Alone
         } else if whole {
             Standing::Whole
         } else if self.machine.plan().version == 0 {

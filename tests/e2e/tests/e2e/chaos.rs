@@ -227,7 +227,7 @@ fn last_standing(lab: &mut Lab) -> Result<()> {
         let watched = Watched::new(lab, address)?;
         let mut off = vec![watched.node.clone()];
         let others = lab.nodes().iter().map(|node| node.machine().name().to_owned());
-        let other = others.filter(|name| *name != watched.node).last().context("one node")?;
+        let other = others.rev().find(|name| *name != watched.node).context("one node")?;
         off.push(other);
         let begin = lab.power_off(&off[0])?;
         lab.power_off(&off[1])?;
