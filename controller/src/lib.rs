@@ -14,6 +14,7 @@
 pub mod args;
 pub mod events;
 pub mod fence;
+mod handover;
 pub mod http;
 pub mod index;
 pub mod lease;

@@ -8,6 +8,7 @@ use std::time::Instant;
 use clarion_config::{Outcome, Problem};
 use clarion_core::ServiceKey;
 
+use crate::handover::Handover;
 use crate::index::{Change, Index};
 use crate::planner::{Planner, ServicePlan};
 use crate::retries::Retries;
@@ -44,6 +45,7 @@ pub struct State {
     /// Writes under way.
     busy: BTreeMap<ServiceKey, Busy>,
     retries: Retries,
+    handover: Handover,
     changed: bool,
 }
 
@@ -132,9 +134,11 @@ impl State {
             if let Some(planner) = &mut self.planner {
                 planner.forget(&key);
             }
+            self.moved(&key);
         }
         for key in touched.services {
             self.retries.release(&key);
+            self.moved(&key);
             self.enqueue(key);
         }
         self.begin();
@@ -150,6 +154,7 @@ impl State {
         self.queued.clear();
         self.busy.clear();
         self.retries.clear();
+        self.handover = Handover::default();
         self.begin();
     }
 
@@ -164,8 +169,23 @@ impl State {
                 continue;
             }
             let Some(service) = self.index.services.get(&key) else { continue };
-            let plan = planner.plan(service, &self.index.namespace_labels(&key.namespace));
+            let mut plan = planner.plan(service, &self.index.namespace_labels(&key.namespace));
             self.changed = true;
+            if let Some(write) = &mut plan.write {
+                self.handover.leaves(service, write);
+                let services = &self.index.services;
+                let shows = |former: &ServiceKey, address| {
+                    let shown = services.get(former).and_then(|former| former.shown.addresses);
+                    shown.is_some_and(|shown| shown.iter().any(|shown| shown == address))
+                };
+                if self.handover.hold_back(write, shows) {
+                    // Told with the write that has all of it.
+                    planner.unsaid(&key, std::mem::take(&mut plan.sayings));
+                    if write.addresses == service.shown.addresses.unwrap_or_default() {
+                        plan.write = None;
+                    }
+                }
+            }
             if let Some(write) = &plan.write {
                 let version = write.resource_version.clone();
                 self.busy.insert(key.clone(), Busy { version, again: false, sayings: plan.sayings.clone() });
@@ -195,6 +215,7 @@ impl State {
                 if let (Some(service), true) = (service, seen == Some(&version)) {
                     self.index.services.insert(key.clone(), service);
                 }
+                self.moved(key);
             }
             Written::Stale if seen != Some(&version) => again = true,
             Written::Stale | Written::Failed => {
@@ -204,6 +225,14 @@ impl State {
         }
         if again {
             self.enqueue(key.clone());
+        }
+    }
+
+    /// A Service may show other addresses now: whoever waits for one of them is looked at again.
+    fn moved(&mut self, key: &ServiceKey) {
+        let shown = self.index.services.get(key).and_then(|service| service.shown.addresses);
+        for next in self.handover.moved(key, shown) {
+            self.enqueue(next);
         }
     }
 

@@ -124,7 +124,10 @@ fn holding(address: &str) -> Value {
 }
 
 fn asking(address: &str) -> Value {
-    let mut object = balancer();
+    asking_for(balancer(), address)
+}
+
+fn asking_for(mut object: Value, address: &str) -> Value {
     object["spec"]["loadBalancerIP"] = json!(address);
     object
 }
@@ -198,6 +201,52 @@ fn a_restart_keeps_addresses_before_it_gives_any() {
         planned("aaa", "[192.0.2.1] of a on 1", &[r#"IPAllocated: Assigned IP ["192.0.2.1"]"#])
     );
     assert_eq!(bench.next(), None, "zzz shows what it holds");
+}
+
+#[test]
+fn an_address_is_not_shown_by_its_next_holder_before_the_former_one_has_ceased_to() {
+    let services = [("x", holding("192.0.2.0")), ("y", balancer())];
+    let mut bench = Bench::leading(&[("a", "192.0.2.0/31")], &services);
+    bench.apply("y", asking("192.0.2.0"));
+    let refused = bench.next().unwrap();
+    assert!(refused.1.is_none() && refused.2[0].contains("also in use by ns/x"), "{refused:?}");
+    bench.apply("x", asking_for(holding("192.0.2.0"), "192.0.2.1"));
+    assert_eq!(bench.next().unwrap().1.as_deref(), Some("[192.0.2.1] of a on 4"));
+    assert_eq!(bench.next(), None, "x still shows it");
+    bench.state.written(&key("x"), Written::Failed, bench.now);
+    assert_eq!(bench.next(), None, "it goes on showing it");
+    bench.now += Duration::from_millis(100);
+    assert_eq!(bench.next().unwrap().1.as_deref(), Some("[192.0.2.1] of a on 4"));
+    bench.store("x", &["192.0.2.1"], Some("a"));
+    let (name, write, events) = bench.next().unwrap();
+    assert_eq!((name.as_str(), write.as_deref()), ("y", Some("[192.0.2.0] of a on 3")));
+    assert!(events[0].starts_with("IPAllocated"), "told with its write: {events:?}");
+}
+
+#[test]
+fn two_that_exchange_addresses_both_get_them() {
+    let services = [("x", holding("192.0.2.0")), ("y", holding("192.0.2.1"))];
+    let mut bench = Bench::leading(&[("a", "192.0.2.0/31")], &services);
+    bench.apply("x", asking_for(holding("192.0.2.0"), "192.0.2.1"));
+    bench.apply("y", asking_for(holding("192.0.2.1"), "192.0.2.0"));
+    for _ in 0..8 {
+        let mut shown: BTreeMap<String, String> = BTreeMap::new();
+        for name in ["x", "y"] {
+            let view = bench.state.index().services[&key(name)].clone();
+            for address in view.shown.addresses.unwrap_or_default().iter() {
+                assert_eq!(shown.insert(address.to_string(), name.to_owned()), None, "shown twice");
+            }
+        }
+        let Some((name, Some(write), _)) = bench.next() else { continue };
+        let address = write.split(['[', ']']).nth(1).unwrap().to_owned();
+        let addresses: Vec<_> = address.split_whitespace().collect();
+        bench.store(&name, &addresses, (!addresses.is_empty()).then_some("a"));
+    }
+    let shown = |name: &str| {
+        let shown = bench.state.index().services[&key(name)].shown.addresses.unwrap_or_default();
+        shown.iter().map(|address| address.to_string()).collect::<Vec<_>>()
+    };
+    assert_eq!((shown("x"), shown("y")), (vec!["192.0.2.1".to_owned()], vec!["192.0.2.0".to_owned()]));
 }
 
 #[test]
