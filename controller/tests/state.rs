@@ -314,6 +314,9 @@ fn a_service_that_is_no_balancer_any_longer_is_cleaned_and_its_address_freed() {
     former["spec"]["type"] = json!("ClusterIP");
     bench.apply("x", former);
     assert_eq!(bench.next(), planned("x", "[] of - on 3", &[]));
+    bench.store("x", &[], None);
+    // The watch tells that it is no concern of ours any longer.
+    bench.delete("x");
     assert_eq!(
         bench.next(),
         planned("y", "[192.0.2.0] of a on 2", &[r#"IPAllocated: Assigned IP ["192.0.2.0"]"#])

@@ -195,8 +195,8 @@ mod tests {
     #[test]
     fn an_arrow_against_the_table_is_found() {
         let found =
-            problems(vec![package("clarion-core", &[]), package("clarion-abi", &[("clarion-core", None)])]);
-        assert_eq!(found, ["clarion-abi depends on clarion-core, but may use no other room"]);
+            problems(vec![package("clarion-core", &[]), package("clarion-api", &[("clarion-core", None)])]);
+        assert_eq!(found, ["clarion-api depends on clarion-core, but may use no other room"]);
         let found =
             problems(vec![package("clarion-lab", &[]), package("clarion-agent", &[("clarion-lab", None)])]);
         assert_eq!(found.len(), 1, "nothing that is shipped uses the lab: {found:?}");
