@@ -283,6 +283,12 @@ impl Machine {
         self.records.get(address)
     }
 
+    /// How often what [`Self::owner`] returns has changed, for whoever shows it.
+    #[must_use]
+    pub fn changes(&self) -> u64 {
+        self.records.changes()
+    }
+
     /// What this node owns.
     pub fn held(&self) -> impl Iterator<Item = (IpAddr, Entry)> + '_ {
         self.held.iter().map(|(address, entry)| (*address, *entry))

@@ -74,8 +74,8 @@ pub(super) struct Driver {
     more: bool,
     outputs: Vec<Output>,
     told: Told,
-    /// Another's claim may have been heard.
-    news: bool,
+    /// The records' changes that [`Self::news`] has told of.
+    changes: u64,
 }
 
 /// Nanoseconds of the boot clock, which the program reads, too, and which goes on
@@ -139,7 +139,7 @@ impl Driver {
             more: false,
             outputs: Vec::new(),
             told: Told::default(),
-            news: false,
+            changes: 0,
         })
     }
 
@@ -170,10 +170,7 @@ impl Driver {
         for taken in 1.. {
             match self.net.next() {
                 None => break,
-                Some(Heard::Datagram(bytes)) => {
-                    self.news = true;
-                    self.handle(Input::Datagram(bytes), dataplane);
-                }
+                Some(Heard::Datagram(bytes)) => self.handle(Input::Datagram(bytes), dataplane),
                 Some(Heard::Signal(wire, from)) => {
                     // It came by an interface without the program.
                     if wire.0[0][3] == YES {
@@ -281,9 +278,11 @@ impl Driver {
         rest
     }
 
-    /// Whether anything about owners was heard since the last call.
+    /// Whether anything about owners has changed since the last call. Most datagrams repeat what
+    /// is known, and looking at every address for each would starve the probes.
     pub(super) fn news(&mut self) -> bool {
-        std::mem::take(&mut self.news)
+        let changes = self.machine.changes();
+        std::mem::replace(&mut self.changes, changes) != changes
     }
 
     /// Asks who has an address.
