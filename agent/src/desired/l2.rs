@@ -55,14 +55,7 @@ pub struct Vip {
 /// Gathers Services by address.
 #[derive(Debug, Default)]
 pub(super) struct Collector {
-    found: BTreeMap<IpAddr, Found>,
-}
-
-#[derive(Debug)]
-struct Found {
-    ownable: bool,
-    interfaces: Interfaces,
-    services: BTreeSet<ServiceKey>,
+    found: BTreeMap<IpAddr, Vip>,
 }
 
 impl Collector {
@@ -93,7 +86,7 @@ impl Collector {
     ) -> Result<(), AnnounceReason> {
         let pool = view.config.pool_of(address).ok_or(AnnounceReason::IpNotAllowed)?;
         let advertisements = view.config.l2_advertisements(pool, &service.labels, service.shared)?;
-        let found = self.found.entry(address).or_insert_with(|| Found {
+        let found = self.found.entry(address).or_insert_with(|| Vip {
             ownable: false,
             interfaces: Interfaces::Named(BTreeSet::new()),
             services: BTreeSet::new(),
@@ -113,12 +106,6 @@ impl Collector {
 
     pub(super) fn finish(self) -> BTreeMap<IpAddr, Vip> {
         self.found
-            .into_iter()
-            .map(|(address, found)| {
-                let Found { ownable, interfaces, services } = found;
-                (address, Vip { ownable, interfaces, services })
-            })
-            .collect()
     }
 }
 
