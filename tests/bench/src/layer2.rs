@@ -4,6 +4,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use clarion_e2e::agents::restart;
 use clarion_e2e::look;
 use clarion_e2e::verdict::Verdict;
 use clarion_lab::wait::poll;
@@ -72,13 +73,7 @@ fn restarts(cluster: &Cluster, rows: &mut Rows) -> Result<()> {
     for _ in 0..RESTARTS {
         let watch = look::prober(lab)?.watch(address, INTERVAL);
         let begin = Instant::now();
-        let old = lab.node(&owner)?.process("clarion-agent")?;
-        old.signal(Signal::SIGTERM);
-        lab.wait_until("a new agent", DEADLINE, || {
-            let now = lab.node(&owner)?.machine().processes("clarion-agent");
-            Ok(now.first().filter(|agent| **agent != old).map(drop))
-        })?;
-        lab.wait_clarion_ready(DEADLINE)?;
+        restart(lab, &owner, Signal::SIGTERM, DEADLINE)?;
         let enough = watch.asked_since(begin) + AFTERWARDS;
         poll(DEADLINE, || Ok((watch.asked_since(begin) >= enough).then_some(())))?
             .context("the prober stopped")?;

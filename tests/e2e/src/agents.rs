@@ -1,8 +1,13 @@
-//! The agents' DaemonSet, changed for a moment by a test.
+//! The agents: one that is ended by a test, and their DaemonSet, changed for a moment.
+
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clarion_lab::{Lab, NAMESPACE};
+use nix::sys::signal::Signal;
 use serde_json::{Value, json};
+
+use crate::look::SOON;
 
 /// The DaemonSet as it is.
 ///
@@ -28,4 +33,19 @@ pub fn replace(lab: &Lab, field: &str, value: &Value) -> Result<()> {
     let operations = operations.to_string();
     lab.kubectl(&["patch", "daemonset", "clarion-agent", "-n", NAMESPACE, "--type=json", "-p", &operations])?;
     Ok(())
+}
+
+/// Ends the agent of a node by a signal and waits for the next one, and that long for it to be
+/// ready.
+///
+/// # Errors
+/// When there is none, or none comes.
+pub fn restart(lab: &Lab, node: &str, signal: Signal, ready: Duration) -> Result<()> {
+    let old = lab.node(node)?.process("clarion-agent")?;
+    old.signal(signal);
+    lab.wait_until("a new agent", SOON, || {
+        let now = lab.node(node)?.machine().processes("clarion-agent");
+        Ok(now.first().filter(|agent| **agent != old).map(drop))
+    })?;
+    lab.wait_clarion_ready(ready)
 }

@@ -5,6 +5,7 @@
 //! Deadlines here are those of a test on a busy machine; figures are the benchmark's (`layer2`).
 
 use anyhow::{Context, Result, ensure};
+use clarion_e2e::agents::restart;
 use clarion_e2e::harness::Case;
 use clarion_e2e::look::{Held, SOON, answered, owner, prober};
 use clarion_e2e::objects::Service;
@@ -34,6 +35,9 @@ const INTERVAL: Duration = Duration::from_millis(5);
 const TAKEOVER: Duration = Duration::from_secs(2);
 /// What must not happen has this long to happen.
 const AFTERWARDS: Duration = Duration::from_secs(3);
+
+/// An agent that is started again is ready within this.
+const READY: Duration = Duration::from_secs(30);
 
 /// An address with an owner, watched.
 struct Watched {
@@ -147,17 +151,6 @@ fn silent_cut(lab: &mut Lab) -> Result<()> {
     one_overlap(&verdict)
 }
 
-/// Ends the agent of a node by a signal and waits for the next one to be ready.
-fn restart(lab: &Lab, node: &str, signal: Signal) -> Result<()> {
-    let old = lab.node(node)?.process("clarion-agent")?;
-    old.signal(signal);
-    lab.wait_until("a new agent", SOON, || {
-        let now = lab.node(node)?.machine().processes("clarion-agent");
-        Ok(now.first().filter(|agent| **agent != old).map(drop))
-    })?;
-    lab.wait_clarion_ready(Duration::from_secs(30))
-}
-
 fn agents(lab: &mut Lab) -> Result<()> {
     let held = Held::apply(lab, &Service::new("chaos-agent"))?;
     let address = held.address()?;
@@ -171,7 +164,7 @@ fn agents(lab: &mut Lab) -> Result<()> {
     watched.undisturbed().context("an agent was paused")?;
     for signal in [Signal::SIGKILL, Signal::SIGTERM] {
         let watched = Watched::new(lab, address)?;
-        restart(lab, &watched.node, signal)?;
+        restart(lab, &watched.node, signal, READY)?;
         watched.for_a_while()?;
         watched.undisturbed().with_context(|| format!("an agent got {signal}"))?;
     }
@@ -189,7 +182,7 @@ fn cordoned(lab: &mut Lab) -> Result<()> {
             let state = clarion_e2e::look::state(lab, &node)?;
             Ok((state["cordoned"] == true).then_some(()))
         })
-        .and_then(|()| restart(lab, &node, Signal::SIGTERM))
+        .and_then(|()| restart(lab, &node, Signal::SIGTERM, READY))
         .and_then(|()| watched.asked(100));
     lab.kubectl(&["uncordon", &node])?;
     result?;
