@@ -76,7 +76,8 @@ pub(crate) fn settle<T: Clone + PartialEq>(
 ) -> BTreeMap<String, T> {
     let mut candidates = candidates.to_vec();
     // Each pass but the last admits something that stays; the bound is for what nobody foresaw.
-    for left in (0..=candidates.len()).rev() {
+    let mut left = candidates.len();
+    loop {
         let mut found = Findings::default();
         let settled = pass(&candidates, empty, &mut found);
         let in_force = |candidate: &Candidate<T>| settled.get(&candidate.object.name);
@@ -89,8 +90,8 @@ pub(crate) fn settle<T: Clone + PartialEq>(
         for candidate in &mut candidates {
             candidate.previous = settled.get(&candidate.object.name).cloned();
         }
+        left -= 1;
     }
-    BTreeMap::new()
 }
 
 /// What is in force after one look at what was.

@@ -113,10 +113,8 @@ fn keep(
 
 /// Sets the ConfigMap's pools aside beside those of objects.
 fn shadow(pools: &[Arc<IPAddressPool>], config: &mut Config) {
-    for mut pool in pools.iter().map(|pool| crate::pool::readable(pool).0) {
-        if pool.ranges.is_empty() {
-            continue;
-        }
+    let readable = pools.iter().map(|pool| crate::pool::readable(pool).0);
+    for mut pool in readable.filter(|pool| !pool.ranges.is_empty()) {
         if config.pools.get(&pool.name).is_some_and(|in_force| in_force.ranges == pool.ranges) {
             continue;
         }
