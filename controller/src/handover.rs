@@ -24,11 +24,9 @@ pub(crate) struct Handover {
 impl Handover {
     /// Takes note of what a Service shows and shall not show any more.
     pub(crate) fn leaves(&mut self, service: &ServiceView, write: &StatusWrite) {
-        let shown = service.shown.addresses.into_iter();
-        for address in shown.flat_map(|shown| shown.iter().collect::<Vec<_>>()) {
-            if !write.addresses.iter().any(|kept| kept == address) {
-                self.leaving.entry(address).or_default().insert(service.key.clone());
-            }
+        let shown = service.shown.addresses.unwrap_or_default();
+        for address in shown.iter().filter(|address| !write.addresses.contains(*address)) {
+            self.leaving.entry(address).or_default().insert(service.key.clone());
         }
     }
 
@@ -65,7 +63,7 @@ impl Handover {
     pub(crate) fn moved(&mut self, key: &ServiceKey, shown: Option<VipSet>) -> BTreeSet<ServiceKey> {
         let shown = shown.unwrap_or_default();
         self.leaving.retain(|address, formers| {
-            if !shown.iter().any(|still| still == *address) {
+            if !shown.contains(*address) {
                 formers.remove(key);
             }
             !formers.is_empty()

@@ -176,7 +176,7 @@ impl State {
                 let services = &self.index.services;
                 let shows = |former: &ServiceKey, address| {
                     let shown = services.get(former).and_then(|former| former.shown.addresses);
-                    shown.is_some_and(|shown| shown.iter().any(|shown| shown == address))
+                    shown.is_some_and(|shown| shown.contains(address))
                 };
                 if self.handover.hold_back(write, shows) {
                     // Told with the write that has all of it.

@@ -219,6 +219,12 @@ impl VipSet {
         }
     }
 
+    /// Whether this is one of the addresses.
+    #[must_use]
+    pub fn contains(&self, address: IpAddr) -> bool {
+        self.iter().any(|own| own == address)
+    }
+
     /// Whether there is no address.
     #[must_use]
     pub fn is_empty(&self) -> bool {

@@ -144,7 +144,7 @@ impl Allocator {
 
     /// What is in the way of a Service that would hold an address on these terms.
     pub(crate) fn objection(&self, key: &ServiceKey, address: IpAddr, claim: &Claim) -> Option<Objection> {
-        let now = self.holdings.get(key).filter(|holding| holding.addresses.iter().any(|a| a == address));
+        let now = self.holdings.get(key).filter(|holding| holding.addresses.contains(address));
         self.tenants.objection(key, now.map(|holding| holding.claim.as_ref()), address, claim)
     }
 
@@ -185,7 +185,7 @@ impl Allocator {
             None => (Arc::new(key.clone()), None),
         };
         for address in before.iter().flat_map(|before| before.addresses.iter()) {
-            let stays = addresses.iter().any(|a| a == address);
+            let stays = addresses.contains(address);
             self.leave(&key, address, before.as_ref().map_or(claim, |before| &before.claim), stays);
         }
         for address in addresses.iter() {
