@@ -32,6 +32,8 @@ const ROOMS: &[Room] = &[
         ],
     },
     Room { package: "clarion-bgp", may_use: &["clarion-core"] },
+    // BGP learns of a path through the agent: the two protocols know nothing of each other.
+    Room { package: "clarion-bfd", may_use: &["clarion-core"] },
     Room { package: "clarion-l2", may_use: &["clarion-core", "clarion-fence"] },
     Room { package: "clarion-dataplane", may_use: &["clarion-abi", "clarion-core", "clarion-fence"] },
     Room { package: "clarion-netlink", may_use: &["clarion-core"] },
@@ -44,6 +46,7 @@ const ROOMS: &[Room] = &[
             "clarion-daemon",
             "clarion-fence",
             "clarion-bgp",
+            "clarion-bfd",
             "clarion-l2",
             "clarion-dataplane",
             "clarion-netlink",
@@ -86,6 +89,7 @@ pub(super) const PURE: &[&str] = &[
     "clarion-alloc",
     "clarion-placement",
     "clarion-bgp",
+    "clarion-bfd",
     "clarion-l2",
 ];
 
