@@ -157,7 +157,7 @@ impl Cluster {
     pub(crate) fn service(&self, key: &ServiceKey) -> Option<&Service> {
         self.services
             .iter()
-            .find(|s| s.namespace().as_deref() == Some(&key.namespace) && s.name_any() == key.name)
+            .find(|s| s.namespace().as_deref() == Some(key.namespace()) && s.name_any() == key.name())
     }
 
     /// The labels of a namespace; none if there is no such.
@@ -210,8 +210,8 @@ impl Cluster {
     /// The node that answers for the Service on layer 2, as it says itself.
     pub(crate) fn layer2_owner(&self, key: &ServiceKey) -> Option<String> {
         self.l2_status.iter().filter_map(|s| s.status.as_ref()).find_map(|s| {
-            (s.service_namespace.as_deref() == Some(&key.namespace)
-                && s.service_name.as_deref() == Some(&key.name))
+            (s.service_namespace.as_deref() == Some(key.namespace())
+                && s.service_name.as_deref() == Some(key.name()))
             .then(|| s.node.clone())
             .flatten()
         })
@@ -224,8 +224,8 @@ impl Cluster {
             .iter()
             .filter_map(|s| s.status.as_ref())
             .filter(|s| {
-                s.service_namespace.as_deref() == Some(&key.namespace)
-                    && s.service_name.as_deref() == Some(&key.name)
+                s.service_namespace.as_deref() == Some(key.namespace())
+                    && s.service_name.as_deref() == Some(key.name())
             })
             .filter_map(|s| Some((s.node.clone()?, s.peers.clone())))
             .collect();
@@ -243,8 +243,8 @@ impl Cluster {
     pub(crate) fn serving_endpoints(&self, key: &ServiceKey) -> BTreeMap<String, usize> {
         let mut nodes = BTreeMap::new();
         for slice in self.slices.iter().filter(|s| {
-            s.namespace().as_deref() == Some(&key.namespace)
-                && s.labels().get(LABEL_SLICE_SERVICE) == Some(&key.name)
+            s.namespace().as_deref() == Some(key.namespace())
+                && s.labels().get(LABEL_SLICE_SERVICE).is_some_and(|name| name == key.name())
         }) {
             for endpoint in &slice.endpoints {
                 let conditions = endpoint.conditions.as_ref();
@@ -263,8 +263,8 @@ impl Cluster {
             .iter()
             .filter(|e| {
                 e.type_.as_deref() == Some("Warning")
-                    && e.involved_object.namespace.as_deref() == Some(&key.namespace)
-                    && e.involved_object.name.as_deref() == Some(&key.name)
+                    && e.involved_object.namespace.as_deref() == Some(key.namespace())
+                    && e.involved_object.name.as_deref() == Some(key.name())
             })
             .max_by_key(|e| e.metadata.creation_timestamp.as_ref().map(|t| t.0))
             .map(|e| (e.reason.clone().unwrap_or_default(), e.message.clone().unwrap_or_default()))

@@ -93,7 +93,7 @@ struct Plan {
 /// Decides for a Service as the controller would. `services` are all that it sees.
 pub(crate) fn dry_run(cluster: &Cluster, services: &[ServiceView], service: &ServiceView) -> DryRun {
     let outcome = cluster.outcome();
-    let namespace_labels = &cluster.namespace_labels(&service.key.namespace);
+    let namespace_labels = &cluster.namespace_labels(service.key.namespace());
     let mut planner = Planner::start(&outcome, services);
     let plan = plan(&mut planner, service, namespace_labels);
     let config = &outcome.config;

@@ -277,8 +277,11 @@ fn service_key(name: &str, namespace: Option<String>, default: &str) -> anyhow::
         false => ServiceKey::new(namespace.as_deref().unwrap_or(default), name),
     };
     match namespace {
-        Some(asked) if asked != key.namespace => {
-            anyhow::bail!("{name:?} names namespace {:?} but -n says {asked:?}: give it once", key.namespace)
+        Some(asked) if asked != key.namespace() => {
+            anyhow::bail!(
+                "{name:?} names namespace {:?} but -n says {asked:?}: give it once",
+                key.namespace()
+            )
         }
         _ => Ok(key),
     }

@@ -74,8 +74,8 @@ impl Told {
             about: About {
                 api_version: "v1".into(),
                 kind: "Service".into(),
-                namespace: service.key.namespace.clone(),
-                name: service.key.name.clone(),
+                namespace: service.key.namespace().into(),
+                name: service.key.name().into(),
                 uid: service.uid.clone(),
             },
             warning: saying.reason.is_warning(),

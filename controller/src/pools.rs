@@ -92,7 +92,7 @@ impl EligibleCache {
         if self.known.len() >= MOST_REMEMBERED {
             self.known.clear();
         }
-        let slot = self.known.entry((service.namespace.clone(), Arc::clone(labels)));
+        let slot = self.known.entry((service.namespace().to_owned(), Arc::clone(labels)));
         Arc::clone(slot.or_insert_with(compute))
     }
 }

@@ -104,6 +104,6 @@ mod tests {
             retries.failed(&ServiceKey::new("ns", name), now + Duration::from_millis(after_ms));
         }
         let due = std::iter::from_fn(|| retries.take_due(now + Duration::from_secs(1)));
-        assert_eq!(due.map(|key| key.name).collect::<Vec<_>>(), ["c", "b", "a"]);
+        assert_eq!(due.map(|key| key.to_string()).collect::<Vec<_>>(), ["ns/c", "ns/b", "ns/a"]);
     }
 }

@@ -169,7 +169,7 @@ impl State {
                 continue;
             }
             let Some(service) = self.index.services.get(&key) else { continue };
-            let mut plan = planner.plan(service, &self.index.namespace_labels(&key.namespace));
+            let mut plan = planner.plan(service, &self.index.namespace_labels(key.namespace()));
             self.changed = true;
             if let Some(write) = &mut plan.write {
                 self.handover.leaves(service, write);

@@ -43,10 +43,10 @@ pub fn payload(write: &StatusWrite) -> Value {
 /// Writes it, if this process leads. Failures are logged here and come back as what to
 /// do next.
 pub async fn write(client: &Client, fence: &Fence, class: Option<&str>, write: &StatusWrite) -> Written {
-    let api: Api<Service> = Api::namespaced(client.clone(), &write.key.namespace);
+    let api: Api<Service> = Api::namespaced(client.clone(), write.key.namespace());
     let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
     let body = Patch::Merge(payload(write));
-    match fence.write(api.patch_status(&write.key.name, &params, &body)).await {
+    match fence.write(api.patch_status(write.key.name(), &params, &body)).await {
         Ok(service) => Written::Done(ServiceView::read(&service, class).map(Arc::new)),
         Err(Unwritten::Api(kube::Error::Api(status))) if status.is_conflict() || status.is_not_found() => {
             Written::Stale

@@ -64,7 +64,7 @@ fn plans(state: &mut State) -> Vec<String> {
             let addresses: Vec<_> = write.addresses.iter().map(|a| a.to_string()).collect();
             format!("{} of {}", addresses.join(" "), write.pool.map(|p| p.to_string()).unwrap_or_default())
         });
-        format!("{}: {}", key.name, write.unwrap_or_default())
+        format!("{}: {}", key.name(), write.unwrap_or_default())
     };
     plans.map(words).collect()
 }

@@ -139,7 +139,7 @@ fn said(key: &ServiceKey, plan: &ServicePlan) -> (String, Option<String>, Vec<St
         format!("[{}] of {pool} on {}", addresses.join(" "), write.resource_version)
     });
     let events = plan.sayings.iter().map(|s| format!("{}: {}", s.reason, s.message)).collect();
-    (key.name.clone(), write, events)
+    (key.name().to_owned(), write, events)
 }
 
 fn planned(name: &str, write: &str, events: &[&str]) -> Option<(String, Option<String>, Vec<String>)> {

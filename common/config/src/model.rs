@@ -109,7 +109,7 @@ impl ServiceAllocation {
     pub fn matches(&self, service: &ServiceKey, service_labels: &Labels, namespace_labels: &Labels) -> bool {
         let anywhere = self.namespaces.is_empty() && self.namespace_selectors.is_empty();
         let namespace = anywhere
-            || self.namespaces.contains(&service.namespace)
+            || self.namespaces.contains(service.namespace())
             || self.namespace_selectors.iter().any(|s| s.matches(namespace_labels));
         namespace && LabelSelector::any_matches(&self.service_selectors, service_labels)
     }

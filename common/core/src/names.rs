@@ -1,7 +1,9 @@
-//! Names of the things that users talk about.
+//! Names of the things that users talk about. They are in many tables at once, so a copy
+//! shares the text.
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -9,14 +11,14 @@ macro_rules! name {
     ($(#[$doc:meta])* $type:ident) => {
         $(#[$doc])*
         #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-        #[serde(transparent)]
-        pub struct $type(String);
+        #[serde(from = "String", into = "String")]
+        pub struct $type(Arc<str>);
 
         impl $type {
             /// Takes the name as the API server stored it: it was checked there.
             #[must_use]
-            pub fn new(name: impl Into<String>) -> Self {
-                Self(name.into())
+            pub fn new(name: impl AsRef<str>) -> Self {
+                Self(name.as_ref().into())
             }
 
             /// The name as users write it.
@@ -37,6 +39,18 @@ macro_rules! name {
                 Self::new(name)
             }
         }
+
+        impl From<String> for $type {
+            fn from(name: String) -> Self {
+                Self::new(name)
+            }
+        }
+
+        impl From<$type> for String {
+            fn from(name: $type) -> Self {
+                name.as_str().to_owned()
+            }
+        }
     };
 }
 
@@ -50,25 +64,37 @@ name!(
 );
 
 /// A Service: `namespace/name`, as every message of MetalLB writes it.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ServiceKey {
-    /// `metadata.namespace`.
-    pub namespace: String,
-    /// `metadata.name`.
-    pub name: String,
+    text: Arc<str>,
+    /// Bytes of the namespace, before the slash.
+    slash: usize,
 }
 
 impl ServiceKey {
     /// The key of the Service `name` in `namespace`.
     #[must_use]
-    pub fn new(namespace: impl Into<String>, name: impl Into<String>) -> Self {
-        Self { namespace: namespace.into(), name: name.into() }
+    pub fn new(namespace: impl AsRef<str>, name: impl AsRef<str>) -> Self {
+        let (namespace, name) = (namespace.as_ref(), name.as_ref());
+        Self { text: format!("{namespace}/{name}").into(), slash: namespace.len() }
+    }
+
+    /// `metadata.namespace`.
+    #[must_use]
+    pub fn namespace(&self) -> &str {
+        &self.text[..self.slash]
+    }
+
+    /// `metadata.name`.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.text[self.slash + 1..]
     }
 }
 
 impl fmt::Display for ServiceKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.namespace, self.name)
+        f.write_str(&self.text)
     }
 }
 

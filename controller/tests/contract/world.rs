@@ -222,7 +222,7 @@ fn key(text: &str) -> ServiceKey {
 }
 
 fn short(key: &ServiceKey) -> String {
-    if key.namespace == "ns" { key.name.clone() } else { key.to_string() }
+    if key.namespace() == "ns" { key.name().to_owned() } else { key.to_string() }
 }
 
 fn pair(text: &str) -> (String, String) {
@@ -289,9 +289,9 @@ fn service<'a>(key: &ServiceKey, before: Option<&Value>, words: impl Iterator<It
         }
     }
     let mut object = json!({
-        "metadata": {"namespace": key.namespace, "name": key.name, "uid": key.to_string(), "labels": {}},
+        "metadata": {"namespace": key.namespace(), "name": key.name(), "uid": key.to_string(), "labels": {}},
         "spec": {"type": "LoadBalancer", "externalTrafficPolicy": "Cluster",
-            "selector": {"app": key.name}, "ports": [{"port": 80, "protocol": "TCP"}]},
+            "selector": {"app": key.name()}, "ports": [{"port": 80, "protocol": "TCP"}]},
         "status": before.map_or_else(|| json!({}), |object| object["status"].clone()),
     });
     let (mut cluster_ips, mut policy) = families("v4").unwrap();

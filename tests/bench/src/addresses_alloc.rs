@@ -230,15 +230,15 @@ fn object(number: usize) -> Result<Service> {
     let key = key(number);
     let object = json!({
         "metadata": {
-            "namespace": key.namespace, "name": key.name, "uid": format!("uid-{number}"),
+            "namespace": key.namespace(), "name": key.name(), "uid": format!("uid-{number}"),
             "resourceVersion": number.to_string(), "creationTimestamp": "2026-01-01T00:00:00Z",
-            "labels": {"app.kubernetes.io/name": key.name},
+            "labels": {"app.kubernetes.io/name": key.name()},
         },
         "spec": {
             "type": "LoadBalancer", "clusterIP": "10.96.0.1", "clusterIPs": ["10.96.0.1"],
             "ipFamilies": ["IPv4"], "ipFamilyPolicy": "SingleStack", "externalTrafficPolicy": "Cluster",
             "ports": [{"name": "http", "port": 80, "protocol": "TCP"}, {"name": "https", "port": 443, "protocol": "TCP"}],
-            "selector": {"app.kubernetes.io/name": key.name},
+            "selector": {"app.kubernetes.io/name": key.name()},
         },
         "status": {"loadBalancer": {}},
     });

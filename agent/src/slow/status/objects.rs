@@ -56,7 +56,7 @@ impl StatusObject for ServiceL2Status {
     fn status(node: &str, service: &ServiceKey, names: &Names) -> serde_json::Value {
         let interfaces: Vec<_> = names.iter().map(|name| json!({ "name": name })).collect();
         json!({ "status": {
-            "node": node, "serviceName": service.name, "serviceNamespace": service.namespace,
+            "node": node, "serviceName": service.name(), "serviceNamespace": service.namespace(),
             "interfaces": interfaces,
         }})
     }
@@ -77,7 +77,7 @@ impl StatusObject for ServiceBGPStatus {
 
     fn status(node: &str, service: &ServiceKey, names: &Names) -> serde_json::Value {
         json!({ "status": {
-            "node": node, "serviceName": service.name, "serviceNamespace": service.namespace, "peers": names,
+            "node": node, "serviceName": service.name(), "serviceNamespace": service.namespace(), "peers": names,
         }})
     }
 }

@@ -125,7 +125,9 @@ impl Writer {
     async fn delete_others<K: StatusObject>(&self, api: &Api<K>, service: &ServiceKey) -> anyhow::Result<()> {
         let selector = format!(
             "{LABEL_SERVICE_NAME}={},{LABEL_SERVICE_NAMESPACE}={},{LABEL_NODE}!={}",
-            service.name, service.namespace, self.args.node_name
+            service.name(),
+            service.namespace(),
+            self.args.node_name
         );
         let others = in_time(api.list_metadata(&ListParams::default().labels(&selector)))
             .await
@@ -142,8 +144,8 @@ impl Writer {
             namespace: Some(self.args.namespace.clone()),
             labels: Some(BTreeMap::from([
                 (LABEL_NODE.to_owned(), self.args.node_name.clone()),
-                (LABEL_SERVICE_NAME.to_owned(), service.name.clone()),
-                (LABEL_SERVICE_NAMESPACE.to_owned(), service.namespace.clone()),
+                (LABEL_SERVICE_NAME.to_owned(), service.name().to_owned()),
+                (LABEL_SERVICE_NAMESPACE.to_owned(), service.namespace().to_owned()),
             ])),
             owner_references: self.owner.clone().map(|owner| vec![owner]),
             ..ObjectMeta::default()
@@ -244,8 +246,8 @@ impl Writer {
         let about = ObjectReference {
             api_version: Some("v1".to_owned()),
             kind: Some("Service".to_owned()),
-            name: Some(service.name.clone()),
-            namespace: Some(service.namespace.clone()),
+            name: Some(service.name().to_owned()),
+            namespace: Some(service.namespace().to_owned()),
             uid: Some(uid.to_owned()),
             ..ObjectReference::default()
         };
