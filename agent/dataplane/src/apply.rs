@@ -1,9 +1,8 @@
 //! Carrying a plan out, in an order that leaves nothing unanswered meanwhile.
 
-use std::collections::BTreeSet;
 use std::io;
 
-use clarion_abi::{MAX_ADDRESSES, SHARED_COUNTER};
+use clarion_abi::{Filter, MAX_ADDRESSES, SHARED_COUNTER};
 
 use crate::Dataplane;
 use crate::attach;
@@ -19,10 +18,9 @@ const VLAN_LIMIT: u16 = 4095;
 
 pub(crate) fn apply(dataplane: &mut Dataplane, plan: &Plan) -> Report {
     let mut report = Report::default();
-    if plan.filter {
+    if !plan.set.is_empty() {
         // Bits first: an address without its bit would pass unanswered.
-        let keys: BTreeSet<AddressKey> = dataplane.slots.keys().chain(plan.set.keys()).copied().collect();
-        report.push(Action::Filter, write_filter(dataplane, &keys));
+        report.push(Action::Filter, widen_filter(dataplane, plan.set.keys()));
     }
     for (key, entry) in &plan.set {
         report.push(Action::Set(*key, *entry), set(dataplane, key, *entry));
@@ -33,8 +31,8 @@ pub(crate) fn apply(dataplane: &mut Dataplane, plan: &Plan) -> Report {
         report.push(Action::Remove(*key), remove(dataplane, key));
     }
     if plan.filter {
-        let keys = dataplane.slots.keys().copied().collect();
-        report.push(Action::Filter, write_filter(dataplane, &keys));
+        let filter = tables::filter_of(dataplane.slots.keys());
+        report.push(Action::Filter, write_filter(dataplane, &filter));
     }
     report
 }
@@ -81,9 +79,19 @@ fn apply_pins(dataplane: &Dataplane, plan: &Plan, report: &mut Report) {
     }
 }
 
-fn write_filter(dataplane: &mut Dataplane, keys: &BTreeSet<AddressKey>) -> Result<(), ItemError> {
-    let filter = tables::filter_of(keys);
-    dataplane.loaded.tables.set_filter(&filter).map_err(|error| ItemError::Filter(Box::new(error)))
+/// Adds the bits of these addresses to what the filter has.
+fn widen_filter<'a>(
+    dataplane: &mut Dataplane,
+    keys: impl Iterator<Item = &'a AddressKey>,
+) -> Result<(), ItemError> {
+    let filter = dataplane.loaded.tables.filter_now();
+    let mut filter = filter.map_err(|error| ItemError::Filter(Box::new(error)))?;
+    keys.for_each(|key| tables::add(&mut filter, key));
+    write_filter(dataplane, &filter)
+}
+
+fn write_filter(dataplane: &mut Dataplane, filter: &Filter) -> Result<(), ItemError> {
+    dataplane.loaded.tables.set_filter(filter).map_err(|error| ItemError::Filter(Box::new(error)))
 }
 
 fn set(dataplane: &mut Dataplane, key: &AddressKey, entry: Entry) -> Result<(), ItemError> {
@@ -118,10 +126,7 @@ fn set(dataplane: &mut Dataplane, key: &AddressKey, entry: Entry) -> Result<(), 
 /// Writes one address, and its bit before it.
 pub(crate) fn set_now(dataplane: &mut Dataplane, key: &AddressKey, entry: Entry) -> Result<(), ItemError> {
     if !dataplane.slots.contains_key(key) {
-        let failed = |error| ItemError::Filter(Box::new(error));
-        let mut filter = dataplane.loaded.tables.filter_now().map_err(failed)?;
-        tables::add(&mut filter, key);
-        dataplane.loaded.tables.set_filter(&filter).map_err(failed)?;
+        widen_filter(dataplane, std::iter::once(key))?;
     }
     set(dataplane, key, entry)
 }

@@ -78,6 +78,23 @@ impl Groups {
         joins.chain(leaves).collect()
     }
 
+    /// The same of these groups alone, each with whether it is wanted.
+    #[must_use]
+    pub fn plan_of(
+        snapshot: &Snapshot,
+        groups: impl IntoIterator<Item = ((u32, Ipv6Addr), bool)>,
+    ) -> Vec<GroupChange> {
+        let change = |((index, group), wanted)| {
+            let held = snapshot.links.get(&index)?.groups.contains(&group);
+            match (held, wanted) {
+                (false, true) => Some(GroupChange::Join(index, group)),
+                (true, false) => Some(GroupChange::Leave(index, group)),
+                _ => None,
+            }
+        };
+        groups.into_iter().filter_map(change).collect()
+    }
+
     /// Memberships in solicited-node groups that no address of their interface asks
     /// for: those whose address went when the interface was switched off. The kernel
     /// offers no way to leave them (tried on Linux 6.18: neither does deleting the

@@ -18,7 +18,7 @@ use crate::view::Node;
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Part {
     /// Addresses, each with who may own it.
-    pub places: Vec<(IpAddr, Placement)>,
+    pub places: Vec<(IpAddr, Arc<Placement>)>,
     /// Nodes with an agent, each with its voters by rank.
     pub members: Vec<(NodeName, Vec<NodeId>)>,
 }
@@ -33,7 +33,11 @@ impl Part {
             // first node: whoever has it hands it over.
             (
                 address,
-                Placement { epoch: list.epoch, moves: true, nodes: list.owners.iter().map(id).collect() },
+                Arc::new(Placement {
+                    epoch: list.epoch,
+                    moves: true,
+                    nodes: list.owners.iter().map(id).collect(),
+                }),
             )
         };
         let voters = |texts: &[String]| texts.iter().map(|text| id(&NodeName::new(text.as_str()))).collect();
@@ -58,7 +62,8 @@ pub struct Fellow {
 /// All that ownership needs of the API server.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Owners {
-    /// The plan, its version left 0; `None` until one is known in which this node has a place.
+    /// The plan; `None` until one is known in which this node has a place. Its version grows with
+    /// each change.
     pub plan: Option<Arc<Plan>>,
     /// The nodes of the plan, this one included.
     pub fellows: BTreeMap<NodeId, Fellow>,
@@ -84,7 +89,7 @@ impl Owners {
                 // On its way from one object to another: the greater epoch counts.
                 let known = plan.places.get(address);
                 if known.is_none_or(|known| known.epoch < place.epoch) {
-                    plan.places.insert(*address, place.clone());
+                    plan.places.insert(*address, Arc::clone(place));
                 }
             }
             for (name, voters) in &part.members {
@@ -102,16 +107,17 @@ impl Owners {
             // Somebody deleted an object: what it said holds until it is written again.
             let lost = before.places.iter().filter(|(address, _)| l2.contains_key(address));
             for (address, place) in lost {
-                plan.places.entry(*address).or_insert_with(|| place.clone());
+                plan.places.entry(*address).or_insert_with(|| Arc::clone(place));
             }
         }
+        let plan = renewed(plan, former.plan.as_ref());
         let mine = addresses(nodes, me);
         let fellow = |(id, name): (NodeId, NodeName)| {
             let address = reachable(mine, addresses(nodes, &name));
             (id, Fellow { name, address })
         };
         let fellows = names.into_iter().map(fellow).collect();
-        Self { plan: Some(Arc::new(plan)), fellows, key }
+        Self { plan: Some(plan), fellows, key }
     }
 
     /// The former plan without addresses that are no more.
@@ -120,10 +126,21 @@ impl Owners {
         if plan.places.keys().all(|address| l2.contains_key(address)) {
             return Some(Arc::clone(plan));
         }
-        let mut plan = Plan::clone(plan);
-        plan.places.retain(|address, _| l2.contains_key(address));
-        Some(Arc::new(plan))
+        let mut smaller = Plan::clone(plan);
+        smaller.places.retain(|address, _| l2.contains_key(address));
+        Some(renewed(smaller, Some(plan)))
     }
+}
+
+/// The plan under the next version, or the former one if it says the same.
+fn renewed(mut plan: Plan, former: Option<&Arc<Plan>>) -> Arc<Plan> {
+    let Some(former) = former else { return Arc::new(Plan { version: 1, ..plan }) };
+    plan.version = former.version;
+    if plan == **former {
+        return Arc::clone(former);
+    }
+    plan.version += 1;
+    Arc::new(plan)
 }
 
 fn addresses<'a>(nodes: &'a BTreeMap<NodeName, Node>, name: &NodeName) -> &'a [IpAddr] {
@@ -194,7 +211,7 @@ mod tests {
         };
         let owners = new(&["192.0.2.1"], &Owners::default());
         let plan = owners.plan.clone().unwrap();
-        let place = Placement { epoch: 9, moves: true, nodes: vec![id("b")] };
+        let place = Arc::new(Placement { epoch: 9, moves: true, nodes: vec![id("b")] });
         assert_eq!(plan.places, [("192.0.2.1".parse().unwrap(), place)].into());
         assert_eq!(plan.voters, [(id("a"), vec![id("b")]), (id("b"), vec![id("a")])].into());
         assert_eq!(owners.fellows[&id("b")].address, "fd00::2".parse().ok());

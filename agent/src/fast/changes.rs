@@ -1,12 +1,13 @@
 //! What of this node's answering changed, for the log: pure. One line a change of an
-//! address's state, so the network cannot make the log grow.
+//! address's state, so the network cannot make the log grow. That the whole node is fenced is
+//! told in one line ([`super::Standing`]), whatever it holds.
 
-use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use clarion_core::NodeName;
 
-use super::{VipState, VipStatus};
+use super::plan::{VipState, VipStatus, Vips};
 use crate::desired::Desired;
 
 /// The node begins or ceases to answer for an address.
@@ -23,14 +24,9 @@ pub(super) struct Change {
 }
 
 /// The changes from `old` to `new`, by address.
-pub(super) fn changes(
-    me: &NodeName,
-    old: &BTreeMap<IpAddr, VipStatus>,
-    new: &BTreeMap<IpAddr, VipStatus>,
-    desired: &Desired,
-) -> Vec<Change> {
-    let answers = |vip: &&VipStatus| vip.state == VipState::Announced;
-    let other = |vip: Option<&VipStatus>| vip.and_then(|v| v.owner.clone()).filter(|node| node != me);
+pub(super) fn changes(me: &NodeName, old: &Vips, new: &Vips, desired: &Desired) -> Vec<Change> {
+    let answers = |vip: &&Arc<VipStatus>| matches!(vip.state, VipState::Announced | VipState::Fenced);
+    let other = |vip: Option<&Arc<VipStatus>>| vip.and_then(|v| v.owner.clone()).filter(|node| node != me);
     let services = |address: &IpAddr| {
         let services = desired.l2.get(address).into_iter().flat_map(|vip| &vip.services);
         services.map(ToString::to_string).collect::<Vec<_>>().join(",")
@@ -50,7 +46,7 @@ pub(super) fn changes(
         (!now.as_ref().is_some_and(answers)).then(|| Change {
             address: *address,
             answers: false,
-            reason: now.map_or("withdrawn", why_not),
+            reason: now.map_or("withdrawn", |vip| why_not(vip)),
             other: other(now),
             services: services(address),
         })
@@ -63,8 +59,7 @@ fn why_not(vip: &VipStatus) -> &'static str {
     match vip.state {
         VipState::OwnedElsewhere => "notOwner",
         VipState::NoInterface => "noInterface",
-        VipState::Fenced => "fenced",
-        VipState::Unowned | VipState::Announced => vip.reason.as_str(),
+        VipState::Unowned | VipState::Announced | VipState::Fenced => vip.reason.as_str(),
     }
 }
 

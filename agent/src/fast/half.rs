@@ -18,9 +18,10 @@ use clarion_netlink::{Exclusion, Groups, Interface, SkipReason, Snapshot, Watch,
 use tokio::sync::watch;
 use tokio::time::MissedTickBehavior;
 
+use self::reconcile::Held;
 use super::gratuitous::Sender;
 use super::ownership::{Driver, Settings};
-use super::plan::Wanted;
+use super::scope::{Scope, differing};
 use super::{Counted, FastStatus, HAND_OVER, Inputs, Life};
 use crate::desired::owners::Owners;
 use crate::desired::{Desired, Me};
@@ -91,7 +92,7 @@ pub(super) async fn run(mut inputs: Inputs) -> anyhow::Result<()> {
             }
             _ = rescan.tick() => {
                 half.observed = None;
-                half.dirty = true;
+                half.todo = Scope::All;
                 half.rescan(&links, &inputs.exclusion_file).await;
             }
             Some(request) = inputs.counters.recv() => half.answer(request),
@@ -135,8 +136,8 @@ struct Half {
     sender: Sender,
     groups: Groups,
     ownership: Driver,
-    /// What was last said about owners is not in the maps yet.
-    undecided: bool,
+    /// What may not be in the maps yet.
+    todo: Scope,
     /// Until when what this node holds has time to be claimed by others, once it leaves.
     leaving: Option<Duration>,
     schedule: Schedule<(u32, IpAddr)>,
@@ -146,11 +147,10 @@ struct Half {
     interfaces: Vec<Interface>,
     skipped: Vec<(String, SkipReason)>,
     desired: Option<Arc<Desired>>,
-    dirty: bool,
     retry_at: Option<Duration>,
     /// What the kernel holds, as far as is known without asking it again.
     observed: Option<Observed>,
-    wanted: Wanted,
+    held: Held,
     beat_failed: bool,
     /// Gratuitous frames sent, by address.
     gratuitous: BTreeMap<IpAddr, u64>,
@@ -177,7 +177,7 @@ impl Half {
             sender,
             groups: Groups::new(links),
             ownership,
-            undecided: false,
+            todo: Scope::All,
             leaving: None,
             schedule: Schedule::new(Pace::default()),
             snapshot,
@@ -186,10 +186,9 @@ impl Half {
             interfaces: Vec::new(),
             skipped: Vec::new(),
             desired: None,
-            dirty: true,
             retry_at: None,
             observed: None,
-            wanted: Wanted::default(),
+            held: Held::default(),
             beat_failed: false,
             gratuitous: BTreeMap::new(),
             status: FastStatus { attachments, ..FastStatus::default() },
@@ -202,13 +201,20 @@ impl Half {
     }
 
     fn set_desired(&mut self, desired: Option<Arc<Desired>>) {
+        match (&self.desired, &desired) {
+            (Some(old), Some(new)) if old.node_addresses == new.node_addresses => {
+                self.todo.add(differing(&old.l2, &new.l2));
+            }
+            _ => self.todo = Scope::All,
+        }
         self.desired = desired;
-        self.dirty = true;
     }
 
     fn set_owners(&mut self, owners: Arc<Owners>) {
-        self.ownership.set_owners(owners, &mut self.dataplane);
-        self.dirty = true;
+        match self.ownership.set_owners(owners, &mut self.dataplane) {
+            Scope::Of(addresses) => self.todo.add(addresses),
+            Scope::All => self.todo = Scope::All,
+        }
     }
 
     fn receive(&mut self) {
@@ -269,7 +275,9 @@ impl Half {
         match links.snapshot().await {
             Ok(snapshot) => {
                 let (interfaces, skipped) = select(&snapshot, &self.exclusion);
-                self.dirty |= interfaces != self.interfaces || **self.snapshot.load() != snapshot;
+                if interfaces != self.interfaces || **self.snapshot.load() != snapshot {
+                    self.todo = Scope::All;
+                }
                 self.interfaces = interfaces;
                 self.skipped = skipped;
                 self.snapshot.store(Arc::new(snapshot));
@@ -300,7 +308,7 @@ impl Half {
         match text.as_deref().map_or(Ok(Exclusion::default()), crate::args::exclusion) {
             Ok(exclusion) => {
                 self.exclusion = exclusion;
-                self.dirty = true;
+                self.todo = Scope::All;
             }
             Err(error) => {
                 tracing::error!(file = %file.display(), error = format!("{error:#}"), "keeping the former list of excluded interfaces");
@@ -321,20 +329,21 @@ impl Half {
     async fn step(&mut self) {
         let now = self.now();
         if self.retry_at.is_some_and(|at| at <= now) {
-            (self.retry_at, self.observed, self.dirty) = (None, None, true);
+            (self.retry_at, self.observed, self.todo) = (None, None, Scope::All);
         }
         self.ownership.step(&mut self.dataplane);
         self.follow_standing();
-        let touched = self.ownership.book.take_touched();
-        let news = self.ownership.news();
-        self.undecided |= news || !touched.is_empty();
+        let news = self.ownership.take_news();
         match self.desired.clone() {
-            Some(desired) if self.dirty || self.undecided => {
-                (self.dirty, self.undecided) = (false, false);
-                self.reconcile(&desired, now).await;
+            Some(desired) => {
+                self.todo.add(news);
+                if !self.todo.is_empty() {
+                    let scope = std::mem::take(&mut self.todo);
+                    self.reconcile(&desired, scope, now).await;
+                }
             }
-            None if !touched.is_empty() => self.settle_adopted(now),
-            _ => {}
+            None if !news.is_empty() => self.settle_adopted(now),
+            None => {}
         }
         self.speak();
         self.announce(now);
@@ -344,7 +353,9 @@ impl Half {
     /// Whether the kernel answers concerns what is announced and said of each address.
     fn follow_standing(&mut self) {
         let standing = self.ownership.standing(&mut self.dataplane);
-        self.dirty |= std::mem::replace(&mut self.status.standing, standing) != standing;
+        if std::mem::replace(&mut self.status.standing, standing) != standing {
+            self.todo = Scope::All;
+        }
     }
 
     /// Says to nodes and segments what the machine wants said, now that the maps hold it.

@@ -12,6 +12,8 @@ mod gratuitous;
 mod half;
 mod ownership;
 pub(crate) mod plan;
+mod scope;
+mod slice;
 mod status;
 #[cfg(test)]
 mod tests;
@@ -24,7 +26,9 @@ use tokio::sync::{mpsc, oneshot, watch};
 #[cfg(test)]
 pub(crate) use self::ownership::OwnerReason;
 pub(crate) use self::ownership::{Standing, Told};
-pub(crate) use self::plan::{VipState, VipStatus};
+#[cfg(test)]
+pub(crate) use self::plan::VipStatus;
+pub(crate) use self::plan::{VipState, Vips};
 pub(crate) use self::status::{FastStatus, Pulse};
 use crate::bgp::{DesiredPeers, Sessions};
 use crate::desired::owners::Owners;
@@ -87,6 +91,9 @@ pub(crate) struct Counted {
 pub(crate) fn start(inputs: Inputs) -> std::io::Result<oneshot::Receiver<anyhow::Result<()>>> {
     let (done_tx, done) = oneshot::channel();
     std::thread::Builder::new().name("fast".to_owned()).spawn(move || {
+        if let Err(error) = slice::shorten() {
+            tracing::debug!(%error, "the fast half is scheduled like any other thread");
+        }
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let result = match runtime {
             Ok(runtime) => runtime.block_on(half::run(inputs)),

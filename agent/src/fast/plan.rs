@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv6Addr};
+use std::sync::Arc;
 
 use clarion_core::NodeName;
 use clarion_dataplane::{AddressKey, Entry};
@@ -55,17 +56,23 @@ pub(crate) struct VipStatus {
     pub(crate) held_by: Option<String>,
 }
 
-/// Everything this host should hold.
+/// What becomes of each address. Readers keep what they were given, so values are shared.
+pub(crate) type Vips = BTreeMap<IpAddr, Arc<VipStatus>>;
+
+/// Everything this host should hold, of all addresses or of some.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Wanted {
     pub(crate) dataplane: clarion_dataplane::Desired,
-    /// Solicited-node groups by interface.
-    pub(crate) groups: BTreeSet<(u32, Ipv6Addr)>,
+    pub(crate) groups: Memberships,
     /// What is announced by gratuitous frames: interface and address, with the MAC
     /// and the source of advertisements.
     pub(crate) announcements: BTreeMap<(u32, IpAddr), Announcement>,
-    pub(crate) vips: BTreeMap<IpAddr, VipStatus>,
+    pub(crate) vips: Vips,
 }
+
+/// Solicited-node groups by interface, each with the addresses that need it: those that end
+/// alike share one.
+pub(crate) type Memberships = BTreeSet<(u32, Ipv6Addr, Ipv6Addr)>;
 
 /// How an address is announced on an interface.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -110,24 +117,22 @@ impl Host<'_> {
     }
 }
 
-/// What this host should hold, by what is desired, who owns what, and what it is.
+/// What this host should hold of the addresses that something was decided about, by what is
+/// desired, who owns what, and what the host is.
 pub(crate) fn wanted(me: &NodeName, desired: &Desired, decisions: &Decisions, host: &Host<'_>) -> Wanted {
     let mut wanted = Wanted::default();
     wanted.dataplane.interfaces = host.interfaces.iter().map(|i| i.index).chain(host.probed()).collect();
-    for (address, vip) in &desired.l2 {
-        if let Some(decision) = decisions.get(address) {
+    for (address, decision) in decisions {
+        if let Some(vip) = desired.l2.get(address) {
             let status = add(&mut wanted, me, *address, vip, decision, host);
-            wanted.vips.insert(*address, status);
+            wanted.vips.insert(*address, Arc::new(status));
         }
     }
     wanted
 }
 
 /// The addresses that had an interface here and have none any more.
-pub(crate) fn stranded(
-    before: &BTreeMap<IpAddr, VipStatus>,
-    now: &BTreeMap<IpAddr, VipStatus>,
-) -> Vec<IpAddr> {
+pub(crate) fn stranded(before: &Vips, now: &Vips) -> Vec<IpAddr> {
     let had = |address: &IpAddr| before.get(address).is_some_and(|vip| vip.state == VipState::Announced);
     let lost = now.iter().filter(|(_, vip)| vip.state == VipState::NoInterface);
     lost.map(|(address, _)| *address).filter(had).collect()
@@ -183,7 +188,7 @@ fn add(
         if let (true, true, IpAddr::V6(v6)) =
             (here, vip.ownable && (held.is_some() || decision.near), address)
         {
-            wanted.groups.insert((interface.index, solicited_node_group(v6)));
+            wanted.groups.insert((interface.index, solicited_node_group(v6), v6));
         }
     }
     let owner = decision.owner.clone().filter(|_| vip.ownable);

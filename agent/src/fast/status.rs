@@ -1,7 +1,6 @@
 //! What the fast half publishes, for status objects, metrics and `/state`.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -10,7 +9,7 @@ use clarion_core::NodeName;
 use clarion_dataplane::AttachedMode;
 use clarion_netlink::{Interface, SkipReason};
 
-use super::{Standing, VipStatus};
+use super::{Standing, Vips};
 
 /// When the fast half last went round, for `/healthz`.
 #[derive(Debug)]
@@ -46,7 +45,7 @@ pub(crate) struct FastStatus {
     /// desired state.
     pub(crate) missing: Vec<String>,
     /// Each address of the desired state.
-    pub(crate) vips: Arc<BTreeMap<IpAddr, VipStatus>>,
+    pub(crate) vips: Arc<Vips>,
     /// Nodes whose round trips with this one succeed: of those that it speaks to, its voters
     /// and those whose voter it is.
     pub(crate) in_contact: BTreeSet<NodeName>,

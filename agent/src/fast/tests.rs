@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use clarion_core::NodeName;
 use clarion_dataplane::{AddressKey, Entry};
@@ -9,7 +10,7 @@ use clarion_netlink::{Address, Exclusion, Interface, Link, Snapshot, select};
 
 use super::changes::{Change, changes};
 use super::ownership::{Decision, Decisions, Held, Neighbours, OwnerReason};
-use super::plan::{Announcement, Host, Wanted, adopted, stranded, wanted};
+use super::plan::{Announcement, Host, Vips, Wanted, adopted, stranded, wanted};
 use super::{VipState, VipStatus};
 use crate::desired::{Desired, Interfaces, Vip};
 
@@ -102,14 +103,16 @@ const ANSWER: Entry = Entry::Owned { mac: MAC, station: MAC, epoch: 7, inc: 3 };
 fn the_owner_answers_announces_and_joins() {
     let wanted = case(Some("me")).run();
     let source = "fe80::1".parse().ok();
-    let status = |interfaces: &[&str]| VipStatus {
-        state: VipState::Announced,
-        owner: Some("me".into()),
-        reason: OwnerReason::FirstChoice,
-        list: vec!["me".into(), "other".into()],
-        interfaces: interfaces.iter().map(|i| (*i).to_owned()).collect(),
-        by_name: false,
-        held_by: None,
+    let status = |interfaces: &[&str]| {
+        Arc::new(VipStatus {
+            state: VipState::Announced,
+            owner: Some("me".into()),
+            reason: OwnerReason::FirstChoice,
+            list: vec!["me".into(), "other".into()],
+            interfaces: interfaces.iter().map(|i| (*i).to_owned()).collect(),
+            by_name: false,
+            held_by: None,
+        })
     };
     let expected = Wanted {
         dataplane: clarion_dataplane::Desired {
@@ -123,7 +126,7 @@ fn the_owner_answers_announces_and_joins() {
             ]
             .into(),
         },
-        groups: [(2, "ff02::1:ff01:2".parse().unwrap())].into(),
+        groups: [(2, "ff02::1:ff01:2".parse().unwrap(), "2001:db8::1:2".parse().unwrap())].into(),
         announcements: [
             ((2, ip("198.51.100.1")), Announcement { mac: MAC, source }),
             ((3, ip("198.51.100.1")), Announcement { mac: MAC, source: None }),
@@ -165,7 +168,30 @@ fn an_owner_that_is_fenced_keeps_its_entries_and_says_nothing() {
 fn a_successor_joins_groups_beforehand() {
     let mut case = case(Some("other"));
     case.decisions.values_mut().for_each(|decision| decision.near = true);
-    assert_eq!(case.run().groups, [(2, "ff02::1:ff01:2".parse().unwrap())].into());
+    assert_eq!(
+        case.run().groups,
+        [(2, "ff02::1:ff01:2".parse().unwrap(), "2001:db8::1:2".parse().unwrap())].into()
+    );
+}
+
+#[test]
+fn what_is_wanted_of_some_addresses_is_their_part_of_all() {
+    for owner in [Some("me"), Some("other"), None] {
+        let all = case(owner).run();
+        let mut joined = Wanted { dataplane: all.dataplane.clone(), ..Wanted::default() };
+        joined.dataplane.addresses.clear();
+        for address in all.vips.keys() {
+            let mut one = case(owner);
+            one.decisions.retain(|decided, _| decided == address);
+            let part = one.run();
+            assert!(part.vips.keys().eq([address]));
+            joined.dataplane.addresses.extend(part.dataplane.addresses);
+            joined.announcements.extend(part.announcements);
+            joined.groups.extend(part.groups);
+            joined.vips.extend(part.vips);
+        }
+        assert_eq!(joined, all);
+    }
 }
 
 #[test]
@@ -181,10 +207,10 @@ fn of_services_that_nobody_serves_nothing_is_announced() {
 fn addresses_are_stranded_once_when_they_lose_their_last_interface() {
     let first = OwnerReason::FirstChoice;
     let [mine, dark] = [VipState::Announced, VipState::NoInterface]
-        .map(|state| BTreeMap::from([(ip("198.51.100.1"), status(state, Some("me"), first))]));
+        .map(|state| Vips::from([(ip("198.51.100.1"), Arc::new(status(state, Some("me"), first)))]));
     assert_eq!(stranded(&mine, &dark), [ip("198.51.100.1")]);
     assert!(stranded(&dark, &dark).is_empty() && stranded(&dark, &mine).is_empty());
-    assert!(stranded(&BTreeMap::new(), &dark).is_empty(), "never had one");
+    assert!(stranded(&Vips::new(), &dark).is_empty(), "never had one");
 }
 
 #[test]
@@ -258,6 +284,7 @@ fn what_begins_and_ends_to_be_answered_is_told_once_with_the_other_node() {
     let nobodys = || status(VipState::Unowned, None, OwnerReason::Unclaimed);
     let dark = || status(VipState::NoInterface, Some("me"), first);
     let over = || status(VipState::Announced, Some("me"), passed);
+    let fenced = || status(VipState::Fenced, Some("me"), first);
     let cases = [
         (None, Some(mine()), Some((true, "firstChoice", None))),
         (Some(theirs("a")), Some(over()), Some((true, "successor", Some("a")))),
@@ -268,6 +295,9 @@ fn what_begins_and_ends_to_be_answered_is_told_once_with_the_other_node() {
         (Some(mine()), Some(dark()), Some((false, "noInterface", None))),
         (Some(mine()), None, Some((false, "withdrawn", None))),
         (Some(mine()), Some(over()), None),
+        (Some(mine()), Some(fenced()), None),
+        (Some(fenced()), Some(mine()), None),
+        (Some(fenced()), Some(theirs("a")), Some((false, "notOwner", Some("a")))),
         (Some(theirs("a")), Some(theirs("b")), None),
         (Some(theirs("a")), None, None),
         (None, Some(theirs("a")), None),
@@ -276,7 +306,7 @@ fn what_begins_and_ends_to_be_answered_is_told_once_with_the_other_node() {
     let desired = case(None).desired;
     let services = desired.l2[&address].services.iter().next().unwrap().to_string();
     for (old, new, expected) in cases {
-        let map = |vip: Option<VipStatus>| vip.into_iter().map(|vip| (address, vip)).collect();
+        let map = |vip: Option<VipStatus>| vip.into_iter().map(|vip| (address, Arc::new(vip))).collect();
         let told = changes(&"me".into(), &map(old), &map(new), &desired);
         let expected = expected.map(|(answers, reason, other)| Change {
             address,
@@ -288,7 +318,9 @@ fn what_begins_and_ends_to_be_answered_is_told_once_with_the_other_node() {
         assert_eq!(told, Vec::from_iter(expected));
     }
     assert_eq!(
-        changes(&"me".into(), &[(address, mine())].into(), &BTreeMap::new(), &Desired::default())[0].services,
+        changes(&"me".into(), &[(address, Arc::new(mine()))].into(), &BTreeMap::new(), &Desired::default())
+            [0]
+        .services,
         ""
     );
 }

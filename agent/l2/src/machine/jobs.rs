@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::ops::Bound;
+use std::sync::Arc;
 
 use clarion_fence::{ABLE, FLAG_ABLE, FLAG_OK, NodeId};
 
@@ -183,7 +184,7 @@ impl Machine {
 
     /// Addresses about which the plan may want something of this node.
     pub(super) fn plan_moves(&mut self, turn: &Turn<'_>) {
-        let concerns = |(address, place): &(&IpAddr, &Placement)| {
+        let concerns = |(address, place): &(&IpAddr, &Arc<Placement>)| {
             self.records.epoch(**address) < place.epoch
                 && (place.nodes.first() == Some(&self.me) || self.held.contains_key(*address))
         };

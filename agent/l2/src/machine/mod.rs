@@ -283,10 +283,9 @@ impl Machine {
         self.records.get(address)
     }
 
-    /// How often what [`Self::owner`] returns has changed, for whoever shows it.
-    #[must_use]
-    pub fn changes(&self) -> u64 {
-        self.records.changes()
+    /// The addresses of which [`Self::owner`] may return something else since the last call.
+    pub fn take_changed(&mut self) -> BTreeSet<IpAddr> {
+        self.records.take_changed()
     }
 
     /// What this node owns.

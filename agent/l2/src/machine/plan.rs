@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use clarion_core::NodeName;
 use clarion_fence::{Key, NodeId, VOTERS, tag_bytes};
@@ -34,7 +35,7 @@ pub struct Plan {
     /// The voters of each node, by rank; of more than four the first four count.
     pub voters: BTreeMap<NodeId, Vec<NodeId>>,
     /// The addresses.
-    pub places: BTreeMap<IpAddr, Placement>,
+    pub places: BTreeMap<IpAddr, Arc<Placement>>,
 }
 
 impl Plan {

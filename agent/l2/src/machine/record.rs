@@ -22,13 +22,13 @@ pub struct Record {
 pub(super) struct Records {
     all: BTreeMap<IpAddr, Record>,
     owned: BTreeMap<(NodeId, u64), BTreeSet<IpAddr>>,
-    changes: u64,
+    changed: BTreeSet<IpAddr>,
 }
 
 impl Records {
-    /// How often anything has changed.
-    pub(super) fn changes(&self) -> u64 {
-        self.changes
+    /// The addresses whose record has changed since the last call.
+    pub(super) fn take_changed(&mut self) -> BTreeSet<IpAddr> {
+        std::mem::take(&mut self.changed)
     }
 
     pub(super) fn get(&self, address: IpAddr) -> Option<Record> {
@@ -45,7 +45,7 @@ impl Records {
         if self.get(address).is_none_or(|known| record > known) {
             self.forget(address);
             self.all.insert(address, record);
-            self.changes += 1;
+            self.changed.insert(address);
             self.owned.entry((record.node, record.inc)).or_default().insert(address);
         }
     }
@@ -53,7 +53,7 @@ impl Records {
     /// The address is no longer served.
     pub(super) fn forget(&mut self, address: IpAddr) {
         let Some(record) = self.all.remove(&address) else { return };
-        self.changes += 1;
+        self.changed.insert(address);
         let key = (record.node, record.inc);
         if let Some(owned) = self.owned.get_mut(&key) {
             owned.remove(&address);

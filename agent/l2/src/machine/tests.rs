@@ -55,7 +55,7 @@ fn keys() -> Keys {
 }
 
 fn plan(version: u64, nodes: &[NodeId], addresses: &[IpAddr]) -> Input {
-    let placement = Placement { epoch: 1, moves: false, nodes: nodes.to_vec() };
+    let placement = Arc::new(Placement { epoch: 1, moves: false, nodes: nodes.to_vec() });
     Input::Plan(Arc::new(Plan {
         version,
         nodes: nodes.iter().copied().collect(),

@@ -63,7 +63,7 @@ impl Controller {
                     list.push(node);
                 }
             }
-            plan.places.insert(address(index), Placement { epoch: 1, moves: false, nodes: list });
+            plan.places.insert(address(index), Arc::new(Placement { epoch: 1, moves: false, nodes: list }));
         }
         plan.voters = nodes.iter().map(|node| (*node, voters(&nodes, *node))).collect();
         plan.nodes = nodes;
@@ -108,7 +108,9 @@ impl World {
     /// Puts a node in front of an address's list, with an epoch above all others.
     pub(crate) fn place(&mut self, index: usize, target: usize, above: u64, moves: bool) {
         let epoch = self.greatest_epoch(index);
-        let Some(place) = self.controller.plan.places.get_mut(&address(index)) else { return };
+        let Some(place) = self.controller.plan.places.get_mut(&address(index)).map(Arc::make_mut) else {
+            return;
+        };
         (place.epoch, place.moves) = (epoch.max(place.epoch) + above, moves);
         place.nodes.retain(|node| *node != node_id(target));
         place.nodes.insert(0, node_id(target));
@@ -118,7 +120,9 @@ impl World {
 
     /// The order behind the owner changes: nothing may move.
     pub(crate) fn reorder(&mut self, index: usize) {
-        let Some(place) = self.controller.plan.places.get_mut(&address(index)) else { return };
+        let Some(place) = self.controller.plan.places.get_mut(&address(index)).map(Arc::make_mut) else {
+            return;
+        };
         if place.nodes.len() > 2 {
             place.nodes[1..].rotate_left(1);
         }

@@ -20,6 +20,7 @@ mod owners;
 mod segment;
 mod told;
 
+use std::collections::BTreeSet;
 use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -41,6 +42,7 @@ use self::keys::KeyRing;
 use self::maps::{Book, Maps};
 use self::net::{Heard, Net};
 use self::segment::Segment;
+use super::scope::{Scope, differing};
 use crate::desired::owners::{Fellow, Owners};
 
 /// The kind of a YES (`clarion_fence::Wire`): for the machine, not for the kernel.
@@ -67,15 +69,12 @@ pub(super) struct Driver {
     segment: Segment,
     votes: AsyncFd<Votes>,
     owners: Arc<Owners>,
-    plans: u64,
     /// What the machine was last told; what a predecessor told the maps may be otherwise.
     ability: Option<Ability>,
     /// More may wait than was taken in.
     more: bool,
     outputs: Vec<Output>,
     told: Told,
-    /// The records' changes that [`Self::news`] has told of.
-    changes: u64,
 }
 
 /// Nanoseconds of the boot clock, which the program reads, too, and which goes on
@@ -134,12 +133,10 @@ impl Driver {
             // SAFETY: the ring keeps its one descriptor for as long as it lives.
             votes: unsafe { AsyncFd::register(votes) }.context("cannot wait for votes")?,
             owners: Arc::default(),
-            plans: 0,
             ability: None,
             more: false,
             outputs: Vec::new(),
             told: Told::default(),
-            changes: 0,
         })
     }
 
@@ -203,17 +200,22 @@ impl Driver {
         self.machine.handle(boot_clock(), input, &mut maps, &mut self.outputs);
     }
 
-    /// What the API server says of plans, nodes and keys.
-    pub(super) fn set_owners(&mut self, owners: Arc<Owners>, dataplane: &mut Dataplane) {
+    /// What the API server says of plans, nodes and keys, and which addresses it concerns.
+    pub(super) fn set_owners(&mut self, owners: Arc<Owners>, dataplane: &mut Dataplane) -> Scope {
         if let Some(key) = owners.key {
             self.keys.learn(key, boot_clock());
         }
-        if let Some(plan) = owners.plan.as_ref().filter(|plan| self.owners.plan.as_ref() != Some(plan)) {
-            self.plans += 1;
-            let plan = Arc::new(clarion_l2::machine::Plan { version: self.plans, ..(**plan).clone() });
-            self.handle(Input::Plan(plan), dataplane);
+        let mut scope = if owners.fellows == self.owners.fellows { Scope::default() } else { Scope::All };
+        if let Some(plan) = &owners.plan {
+            match &self.owners.plan {
+                Some(former) => scope.add(differing(&former.places, &plan.places)),
+                None => scope = Scope::All,
+            }
+            // One whose version it has is none to the machine.
+            self.handle(Input::Plan(Arc::clone(plan)), dataplane);
         }
         self.owners = owners;
+        scope
     }
 
     /// Whether this node can serve addresses.
@@ -278,11 +280,12 @@ impl Driver {
         rest
     }
 
-    /// Whether anything about owners has changed since the last call. Most datagrams repeat what
-    /// is known, and looking at every address for each would starve the probes.
-    pub(super) fn news(&mut self) -> bool {
-        let changes = self.machine.changes();
-        std::mem::replace(&mut self.changes, changes) != changes
+    /// The addresses of which anything about owners has changed since the last call. Most
+    /// datagrams repeat what is known.
+    pub(super) fn take_news(&mut self) -> BTreeSet<IpAddr> {
+        let mut news = self.machine.take_changed();
+        news.append(&mut self.book.take_touched());
+        news
     }
 
     /// Asks who has an address.

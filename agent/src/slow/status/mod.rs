@@ -38,6 +38,9 @@ const AT_ONCE: usize = 4;
 const RETRY: Duration = Duration::from_secs(2);
 /// Writes between two looks at what is wanted.
 const BATCH: usize = 64;
+/// A look at everything is followed by a rest of so many times what it took: the fast half
+/// shares its processor time with this one.
+const REST: u32 = 20;
 
 /// Writes to the API server: `k8s_client_updates_total` and `…_update_errors_total`.
 #[derive(Debug, Default)]
@@ -86,6 +89,10 @@ pub(super) async fn run(mut inputs: Inputs) -> anyhow::Error {
         }
         let desired = inputs.desired.borrow_and_update().clone();
         state.note_urgency(desired.as_ref());
+        wait = state.rested.map_or(Duration::ZERO, |at| at.saturating_duration_since(Instant::now()));
+        if !wait.is_zero() {
+            continue;
+        }
         let fast = Arc::clone(&inputs.fast.borrow_and_update());
         let slow = Arc::clone(&inputs.slow.borrow_and_update());
         wait = match desired {
@@ -115,6 +122,8 @@ struct State {
     patience: Patience,
     /// What `patience` was told of.
     noted: Option<Arc<Desired>>,
+    /// When the next look at everything may be.
+    rested: Option<Instant>,
 }
 
 impl State {
@@ -165,10 +174,12 @@ impl State {
         self.elsewhere.note(desired, &fast.vips);
         let (allowance, later) = (self.patience.allowance(now), self.patience.next(now));
         if let (0, Some(later)) = (allowance, later) {
+            self.rested = Some(now + now.elapsed() * (1 + REST));
             return later - now;
         }
         let wanted = wanted(desired, &fast.vips);
         let mut todo = writes(&self.objects, &wanted);
+        self.rested = Some(now + now.elapsed() * (1 + REST));
         if todo.len() > allowance.min(BATCH) {
             todo.truncate(allowance.min(BATCH));
             wait = later.map_or(Duration::ZERO, |later| later - now);

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use clarion_core::{AnnounceReason, ServiceKey};
 
 use crate::desired::Desired;
-use crate::fast::{VipState, VipStatus};
+use crate::fast::{VipState, Vips};
 
 /// The two kinds of status object that are per Service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -96,7 +96,7 @@ pub(super) struct Elsewhere {
 
 impl Elsewhere {
     /// Takes note of who is where now.
-    pub(super) fn note(&mut self, desired: &Desired, vips: &BTreeMap<IpAddr, VipStatus>) {
+    pub(super) fn note(&mut self, desired: &Desired, vips: &Vips) {
         let first = !std::mem::replace(&mut self.began, true);
         self.services.retain(|service| desired.services.contains_key(service));
         for (address, vip) in &desired.l2 {
@@ -159,7 +159,7 @@ impl Saying {
 }
 
 /// What this node should say.
-pub(super) fn wanted(desired: &Desired, vips: &BTreeMap<IpAddr, VipStatus>) -> Wanted {
+pub(super) fn wanted(desired: &Desired, vips: &Vips) -> Wanted {
     let mut wanted = Wanted::new();
     for (key, verdict) in &desired.services {
         // Of an address that a broken advertisement took from this Service, another
@@ -266,8 +266,8 @@ mod tests {
     }
 
     /// One address for each Service, owned as said.
-    fn owned(services: &[(&str, VipState)]) -> (Desired, BTreeMap<IpAddr, VipStatus>) {
-        let (mut desired, mut vips) = (Desired::default(), BTreeMap::new());
+    fn owned(services: &[(&str, VipState)]) -> (Desired, Vips) {
+        let (mut desired, mut vips) = (Desired::default(), Vips::new());
         for (n, (service, state)) in services.iter().enumerate() {
             let address = IpAddr::from([192, 0, 2, u8::try_from(n).unwrap()]);
             let key: ServiceKey = service.parse().unwrap();
@@ -283,7 +283,7 @@ mod tests {
             desired
                 .l2
                 .insert(address, crate::desired::Vip { ownable: true, interfaces, services: [key].into() });
-            let status = VipStatus {
+            let status = crate::fast::VipStatus {
                 state: *state,
                 owner: None,
                 reason: crate::fast::OwnerReason::Unclaimed,
@@ -292,7 +292,7 @@ mod tests {
                 by_name: false,
                 held_by: None,
             };
-            vips.insert(address, status);
+            vips.insert(address, std::sync::Arc::new(status));
         }
         (desired, vips)
     }
