@@ -118,14 +118,23 @@ impl World {
 
     /// Takes another configuration.
     pub fn configure(&mut self, config: Arc<Config>) {
+        let before = self.has_layer2();
         self.config = Some(config);
+        // Whether nodes need voters.
+        self.nodes_changed |= self.has_layer2() != before;
         self.reconsider();
+    }
+
+    /// Whether layer 2 announces anything, once there is an address.
+    #[must_use]
+    pub fn has_layer2(&self) -> bool {
+        self.config.as_ref().is_some_and(|config| !config.l2.is_empty())
     }
 
     /// Whether EndpointSlices decide anything: they are many, and few clusters need them here.
     #[must_use]
     pub fn needs_slices(&self) -> bool {
-        !self.local.is_empty() && self.config.as_ref().is_some_and(|config| !config.l2.is_empty())
+        !self.local.is_empty() && self.has_layer2()
     }
 
     /// Whether enough is known to plan.
@@ -140,6 +149,12 @@ impl World {
     #[must_use]
     pub fn has_changed(&self) -> bool {
         self.nodes_changed || !self.touched.is_empty()
+    }
+
+    /// Whether anybody waits for it: somebody holds what has changed, or a node has.
+    #[must_use]
+    pub fn is_urgent(&self) -> bool {
+        self.nodes_changed || self.touched.iter().any(|address| self.holders.contains_key(address))
     }
 
     /// Everything counts as changed: a plan begins.

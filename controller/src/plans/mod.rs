@@ -6,9 +6,10 @@
 //!
 //! The loop runs beside that of the Services and shares nothing with it but what the watch of
 //! Services tells, so assigning never waits for planning. It plans as soon as something has
-//! changed, then at most each [`PACE`]; while this process leads and nothing else.
+//! changed, as often as [`Pace`] allows, while this process leads and nothing else.
 
 mod feed;
+mod pace;
 mod run;
 mod shards;
 mod state;
@@ -17,7 +18,8 @@ mod tests;
 mod writer;
 
 pub use feed::Feed;
-pub use run::{PACE, Wires, run};
+pub use pace::Pace;
+pub use run::{Wires, run};
 pub use shards::{Action, Shards, Wrote};
 pub use state::{Part, Planning, Write};
 

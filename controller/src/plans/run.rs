@@ -13,6 +13,7 @@ use kube::{Api, Client};
 use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, JoinSet};
 
+use super::pace::Pace;
 use super::shards::Wrote;
 use super::state::{Part, Planning};
 use super::writer;
@@ -21,9 +22,6 @@ use crate::lease::Leading;
 use crate::metrics::Metrics;
 use crate::placement::{News, World, watches};
 
-/// Shortest pause between two plans. What comes after a pause is planned at once; what comes
-/// in a burst shares plans and writes.
-pub const PACE: Duration = Duration::from_millis(100);
 /// Writes under way at once.
 const WRITES: usize = 4;
 /// News taken at once, before planning.
@@ -77,7 +75,7 @@ struct Desk {
     plans: Option<AbortHandle>,
     /// Not before.
     next_load: Instant,
-    next_plan: Instant,
+    pace: Pace,
     /// What the monotonic clock of plans counts from.
     begin: Instant,
 }
@@ -96,7 +94,7 @@ pub async fn run(wires: Wires) {
         slices: false,
         plans: None,
         next_load: now,
-        next_plan: now,
+        pace: Pace::new(now),
         begin: now,
     };
     let mut burst = Vec::with_capacity(BURST);
@@ -179,8 +177,9 @@ impl Desk {
         let Some(planning) = &mut self.planning else { return self.load(now) };
         let begin = self.begin;
         let due = planning.deadline().map(|at| begin + at);
-        if (self.world.has_changed() || due.is_some_and(|at| at <= now)) && now >= self.next_plan {
-            self.next_plan = now + PACE;
+        let is_due = due.is_some_and(|at| at <= now);
+        if (self.world.has_changed() || is_due) && self.pace.next(self.world.is_urgent()) <= now {
+            self.pace.spend(now);
             self.plan(now);
         }
         let planning = self.planning.as_mut()?;
@@ -194,8 +193,9 @@ impl Desk {
                 Done::Wrote(write.part, write.number, wrote)
             });
         }
-        let due = planning.deadline().map(|at| (begin + at).max(self.next_plan));
-        let changed = self.world.has_changed().then_some(self.next_plan);
+        let next = self.pace.next(self.world.is_urgent());
+        let due = planning.deadline().map(|at| (begin + at).max(next));
+        let changed = self.world.has_changed().then_some(next);
         due.into_iter().chain(changed).chain(planning.retry()).min()
     }
 

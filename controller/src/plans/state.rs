@@ -121,14 +121,15 @@ impl Planning {
                 self.addresses.remove(address);
             }
         }
-        let any = self.placement.addresses().next().is_some();
+        // Before the first address comes: its owner answers nothing without leases.
+        let any = world.has_layer2() || self.placement.addresses().next().is_some();
         if members || any == self.voters.is_empty() {
             self.plan_members(world, any);
         }
         planned
     }
 
-    /// Voters matter to owners: without any address there are none.
+    /// Voters matter to owners: where layer 2 announces nothing there are none.
     fn plan_members(&mut self, world: &World, any: bool) {
         let members = if any { world.members() } else { BTreeMap::new() };
         let voters = voters::plan(&members, &self.voters);

@@ -180,7 +180,19 @@ fn many_services_share_objects_and_an_address_stays_in_its_own() {
     assert_eq!(bench.settle(), ["addresses-0".to_owned()].into(), "the first with room");
     bench.world.services(Edit::Reset(BTreeMap::new()));
     bench.settle();
+    let left: Vec<_> = bench.stored.keys().collect();
+    assert_eq!(left, ["members-0"], "the next address finds its voters");
+    bench.world.configure(config(vec![]));
+    assert!(bench.world.has_changed());
+    bench.settle();
     assert_eq!(bench.stored, BTreeMap::new(), "nothing is left behind");
+}
+
+#[test]
+fn voters_are_there_before_the_first_address() {
+    let bench = Bench::new(Vec::new());
+    assert_eq!(bench.plans().members.len(), 3);
+    assert!(bench.plans().addresses.is_empty());
 }
 
 #[test]
