@@ -79,7 +79,7 @@ pub async fn run(mut state: State, mut wires: Wires) {
     // The term of leadership that has begun, be the Services listed or not.
     let mut term = None;
     loop {
-        wires.dispatch(&mut state, &mut writes);
+        wires.dispatch(&mut state, &mut writes).await;
         if Instant::now() >= next_report && state.take_changed() {
             wires.report(&state);
             next_report = Instant::now() + REPORTS;
@@ -120,7 +120,7 @@ pub async fn run(mut state: State, mut wires: Wires) {
                 wires.plans.configure(&state);
             }
             Some(done) = writes.join_next() => match done {
-                Ok(outcome) => wires.finish(&mut state, &outcome),
+                Ok(outcome) => wires.finish(&mut state, &outcome).await,
                 Err(error) => tracing::error!(%error, "a write ended by itself"),
             },
             () = sleep_until(wake) => {}
@@ -128,7 +128,7 @@ pub async fn run(mut state: State, mut wires: Wires) {
     }
     while let Some(done) = writes.join_next().await {
         if let Ok(outcome) = done {
-            wires.finish(&mut state, &outcome);
+            wires.finish(&mut state, &outcome).await;
         }
     }
 }
@@ -145,7 +145,7 @@ impl Wires {
     }
 
     /// Starts what is to be done, as far as there is room.
-    fn dispatch(&self, state: &mut State, writes: &mut JoinSet<Outcome>) {
+    async fn dispatch(&self, state: &mut State, writes: &mut JoinSet<Outcome>) {
         while writes.len() < WRITES && self.fence.holds() {
             let Some(planned) = state.next(Instant::now()) else { return };
             let (key, plan) = planned;
@@ -157,6 +157,9 @@ impl Wires {
             let (client, fence, class) = (self.client.clone(), self.fence.clone(), self.class.clone());
             self.metrics.client_updates.inc();
             self.teller.urgent();
+            if let Some(service) = &service {
+                self.plans.foretell(service, &write).await;
+            }
             writes.spawn(async move {
                 let result = writer::write(&client, &fence, class.as_deref(), &write).await;
                 Outcome { service, plan, key, result }
@@ -164,7 +167,7 @@ impl Wires {
         }
     }
 
-    fn finish(&self, state: &mut State, outcome: &Outcome) {
+    async fn finish(&self, state: &mut State, outcome: &Outcome) {
         match &outcome.result {
             Written::Done(_) => {
                 self.teller.tell_all(
@@ -173,9 +176,10 @@ impl Wires {
                     outcome.plan.write.as_ref(),
                 );
             }
-            Written::Stale => {}
-            Written::Failed => {
-                self.metrics.client_update_errors.inc();
+            Written::Stale | Written::Failed => {
+                let failed = outcome.result == Written::Failed;
+                self.metrics.client_update_errors.inc_by(u64::from(failed));
+                self.plans.retract(&outcome.key, state.index().services.get(&outcome.key)).await;
             }
         }
         state.written(&outcome.key, outcome.result.clone(), Instant::now());

@@ -4,10 +4,13 @@
 use std::sync::Arc;
 
 use clarion_config::Config;
+use clarion_core::ServiceKey;
 use tokio::sync::{mpsc, watch};
 
 use crate::index::{Change, Edit};
 use crate::placement::News;
+use crate::planner::StatusWrite;
+use crate::service::{ServiceView, Shown};
 use crate::state::State;
 
 /// The teller's end.
@@ -36,6 +39,26 @@ impl Feed {
             Change::Namespace(_) => {}
             Change::Config(_) => self.pending = true,
         }
+    }
+
+    /// Tells of a first assignment that is being written, so that its owner is planned meanwhile:
+    /// agents look at a plan only for addresses that Services show.
+    pub async fn foretell(&self, service: &ServiceView, write: &StatusWrite) {
+        let new = service.shown.addresses.is_none_or(|shown| shown.is_empty()) && !write.addresses.is_empty();
+        if new {
+            let shown = Shown { addresses: Some(write.addresses), ..service.shown.clone() };
+            let view = ServiceView { shown, ..service.clone() };
+            self.send(News::Service(Edit::Apply(view.key.clone(), Arc::new(view)))).await;
+        }
+    }
+
+    /// What was foretold did not come about: the Service is as it was, or gone.
+    pub async fn retract(&self, key: &ServiceKey, service: Option<&Arc<ServiceView>>) {
+        let edit = match service {
+            Some(service) => Edit::Apply(key.clone(), Arc::clone(service)),
+            None => Edit::Delete(key.clone()),
+        };
+        self.send(News::Service(edit)).await;
     }
 
     async fn send(&self, news: News) {

@@ -4,8 +4,9 @@
 //! watches ─News─► World ─Work─► Placement ─changed─► Shards ─► writer ─► OwnerPlan objects
 //! ```
 //!
-//! The loop runs beside that of the Services and shares nothing with it but what the watch of
-//! Services tells, so assigning never waits for planning. It plans as soon as something has
+//! The loop runs beside that of the Services and shares nothing with it but what it is told: what
+//! the watch of Services tells, and which first addresses are being written ([`Feed::foretell`]).
+//! So assigning never waits for planning. It plans as soon as something has
 //! changed, as often as [`Pace`] allows, while this process leads and nothing else.
 
 mod feed;

@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 
 use clarion_api::{OwnerPlan, SHARD};
 use clarion_config::{Config, L2Advertisement, Plans, Pool};
-use clarion_core::{LabelSelector, Labels, NodeName, OwnerList, PoolName, ServiceKey};
+use clarion_core::{LabelSelector, Labels, NodeName, OwnerList, PoolName, ServiceKey, VipSet};
 use clarion_placement::{Now, Settings};
 use serde_json::{Value, json};
 
-use super::{Action, Planning, Stored, Wrote};
+use super::{Action, Feed, Planning, Stored, Wrote};
 use crate::index::Edit;
 use crate::placement::{NodeView, Slice, World};
 use crate::service::ServiceView;
@@ -301,4 +301,41 @@ fn local_services_are_planned_where_their_endpoints_serve() {
     bench.settle();
     assert_eq!(bench.owners("192.0.2.1"), ["n1", "n2", "n3"], "none suits both: one of them is served");
     assert_eq!(bench.owners("192.0.2.9"), ["n1", "n2", "n3"]);
+}
+
+/// What a feed tells of the Services: which addresses each shows, `None` when it is gone.
+fn told(news: &mut tokio::sync::mpsc::Receiver<crate::placement::News>) -> Vec<Option<Vec<String>>> {
+    let addresses = |view: &ServiceView| {
+        view.shown.addresses.iter().flat_map(VipSet::iter).map(|address| address.to_string()).collect()
+    };
+    std::iter::from_fn(|| news.try_recv().ok())
+        .map(|news| match news {
+            crate::placement::News::Service(Edit::Apply(_, view)) => Some(addresses(&view)),
+            _ => None,
+        })
+        .collect()
+}
+
+#[tokio::test]
+async fn a_first_address_is_told_before_it_is_written_and_taken_back_if_it_is_not() {
+    let (news_tx, mut news) = tokio::sync::mpsc::channel(8);
+    let feed = Feed::new(news_tx, tokio::sync::watch::channel(None).0);
+    let new: VipSet = VipSet::from_addresses(["192.0.2.1".parse().unwrap()]).unwrap();
+    let write = |addresses| crate::planner::StatusWrite {
+        key: ServiceKey::new("ns", "a"),
+        resource_version: "1".into(),
+        addresses,
+        pool: None,
+        remove_deprecated: false,
+    };
+    let pending = plain("a", &[]);
+    feed.foretell(&pending, &write(new)).await;
+    assert_eq!(told(&mut news), [Some(vec!["192.0.2.1".to_owned()])]);
+    feed.retract(&pending.key, Some(&pending)).await;
+    feed.retract(&pending.key, None).await;
+    assert_eq!(told(&mut news), [Some(vec![]), None]);
+    // An address that changes is still answered at its old place, and one that goes is no news yet.
+    feed.foretell(&plain("a", &["192.0.2.9"]), &write(new)).await;
+    feed.foretell(&pending, &write(VipSet::default())).await;
+    assert_eq!(told(&mut news), []);
 }
