@@ -11,6 +11,7 @@ mod changes;
 mod gratuitous;
 mod half;
 mod ownership;
+mod packet;
 pub(crate) mod plan;
 mod scope;
 mod slice;

@@ -17,9 +17,9 @@ use std::sync::Arc;
 
 use clarion_core::{NodeName, ServiceKey};
 
-use crate::index::Edit;
 use crate::plans::Stored;
 use crate::service::ServiceView;
+use clarion_daemon::watch::Edit;
 
 /// Changes that may wait for the planning loop.
 pub const QUEUE: usize = 1024;

@@ -9,9 +9,9 @@ use clarion_core::{AnnounceReason, NodeName, ServiceKey, VipSet};
 use clarion_placement::{Candidates, Group, NodeFacts};
 
 use super::read::{NodeView, Slice};
-use crate::index::Edit;
 use crate::service::{Role, ServiceView};
 use clarion_daemon::Store;
+use clarion_daemon::watch::Edit;
 
 /// Namespace and name of an EndpointSlice.
 pub type SliceKey = (String, String);

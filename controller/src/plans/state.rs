@@ -15,8 +15,8 @@ use kube::ResourceExt;
 
 use super::Stored;
 use super::shards::{Action, Shards, Wrote};
-use crate::index::Edit;
 use crate::placement::World;
+use clarion_daemon::watch::Edit;
 
 /// The objects of one kind of entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

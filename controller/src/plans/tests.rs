@@ -12,9 +12,9 @@ use clarion_placement::{Now, Settings};
 use serde_json::{Value, json};
 
 use super::{Action, Feed, Planning, Stored, Wrote};
-use crate::index::Edit;
 use crate::placement::{NodeView, Slice, World};
 use crate::service::ServiceView;
+use clarion_daemon::watch::Edit;
 
 /// The world, the plan, and an API server that has whatever is written.
 struct Bench {

@@ -13,7 +13,7 @@ use clarion_netlink::{Interface, Snapshot};
 use socket2::{Domain, Protocol, SockFilter, Socket, Type};
 use tokio::io::unix::AsyncFd;
 
-use super::super::gratuitous::link_address;
+use super::super::packet::{link_address, protocol_address};
 
 const ARP: u16 = 0x0806;
 const IPV6: u16 = 0x86dd;
@@ -105,7 +105,7 @@ fn socket(protocol: u16, filter: &[SockFilter]) -> io::Result<AsyncFd<Socket>> {
     let socket = Socket::new(Domain::PACKET, Type::RAW, Some(Protocol::from(0)))?;
     socket.attach_filter(filter)?;
     socket.set_nonblocking(true)?;
-    socket.bind(&super::super::gratuitous::protocol_address(protocol)?)?;
+    socket.bind(&protocol_address(protocol)?)?;
     // SAFETY: the socket owns its one descriptor, and nothing exchanges it.
     Ok(unsafe { AsyncFd::register(socket) }?)
 }
