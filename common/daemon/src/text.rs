@@ -19,7 +19,7 @@ pub fn chain(error: &dyn std::error::Error) -> String {
 
 /// At most `longest` octets of a text that others wrote.
 #[must_use]
-pub(crate) fn cut(mut text: String, longest: usize) -> String {
+pub fn cut(mut text: String, longest: usize) -> String {
     if text.len() > longest {
         let end = (0..=longest).rev().find(|end| text.is_char_boundary(*end)).unwrap_or_default();
         text.truncate(end);
