@@ -17,8 +17,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use clarion_core::ServiceKey;
-use clarion_daemon::Patience;
 use clarion_daemon::watch::{Edit, Watches};
+use clarion_daemon::{Patience, Refusals};
 use futures::{StreamExt as _, stream};
 use kube::Client;
 use tokio::sync::{mpsc, watch};
@@ -34,8 +34,12 @@ use crate::fast::{FastStatus, VipState};
 /// Requests of a node under way at once. Every node writes at the same time, so few
 /// keep an API server busy; it shares itself out among them.
 const AT_ONCE: usize = 4;
-/// Pause after a write that failed.
+/// Pause before what follows an assignment is tried again.
 const RETRY: Duration = Duration::from_secs(2);
+/// The words of the log for the removal of what a former owner said.
+const FORMER: &str = "the end of a former owner's ServiceL2Status";
+/// The words of the log for what a node says of itself.
+const STATE: &str = "ConfigurationState";
 /// Writes between two looks at what is wanted.
 const BATCH: usize = 64;
 /// A look at everything is followed by a rest of so many times what it took: the fast half
@@ -72,8 +76,13 @@ pub(super) async fn run(mut inputs: Inputs) -> anyhow::Error {
     let (objects_tx, mut incoming) = mpsc::channel(64);
     let mut tasks = JoinSet::new();
     objects::follow(&inputs.client, &inputs.watches, &inputs.args, &objects_tx, &mut tasks);
-    let mut writer = Writer::new(inputs.client.clone(), Arc::clone(&inputs.args), Arc::clone(&inputs.counts));
     let mut state = State::default();
+    let mut writer = Writer::new(
+        inputs.client.clone(),
+        Arc::clone(&inputs.args),
+        Arc::clone(&inputs.counts),
+        state.refusals.clone(),
+    );
     let mut wait = Duration::ZERO;
     loop {
         tokio::select! {
@@ -124,6 +133,8 @@ struct State {
     noted: Option<Arc<Desired>>,
     /// When the next look at everything may be.
     rested: Option<Instant>,
+    /// What the API server refuses, and until when it is spared.
+    refusals: Refusals,
 }
 
 impl State {
@@ -180,9 +191,16 @@ impl State {
         let wanted = wanted(desired, &fast.vips);
         let mut todo = writes(&self.objects, &wanted);
         self.rested = Some(now + now.elapsed() * (1 + REST));
+        todo.retain(|write| match self.refusals.until(now, write.kind().plural()) {
+            Some(until) => {
+                wait = wait.min(until - now);
+                false
+            }
+            None => true,
+        });
         if todo.len() > allowance.min(BATCH) {
             todo.truncate(allowance.min(BATCH));
-            wait = later.map_or(Duration::ZERO, |later| later - now);
+            wait = wait.min(later.map_or(Duration::ZERO, |later| later - now));
         }
         self.patience.spend(now, todo.len());
         // Kept over a failure: the watch may show the object complete before the
@@ -199,34 +217,54 @@ impl State {
         let results: Vec<_> = results.buffer_unordered(AT_ONCE).collect().await;
         for (write, (made, result)) in results {
             self.made(made);
-            if let Err(error) = result {
-                tracing::warn!(
-                    error = format!("{error:#}"),
-                    ?write,
-                    "a status object was not written, trying again"
-                );
-                wait = RETRY;
-            }
+            wait = wait.min(self.outcome(write.kind().plural(), &write.about(), result));
         }
         if !self.tell(writer, desired, &wanted).await {
-            wait = RETRY;
+            wait = wait.min(RETRY);
         }
         self.report_failures(writer, desired, fast).await;
-        let mut problems: Vec<_> = slow.problems.iter().map(ToString::to_string).collect();
-        problems.extend(desired.peer_problems.values().cloned());
-        if self.problems.as_ref() != Some(&problems) {
-            match writer.configuration_state(&problems).await {
-                Ok(()) => self.problems = Some(problems),
-                Err(error) => {
-                    tracing::warn!(
-                        error = format!("{error:#}"),
-                        "ConfigurationState was not written, trying again"
-                    );
-                    wait = RETRY;
+        wait.min(self.write_state(writer, desired, slow).await)
+    }
+
+    /// Takes note of how a write went; after how long it is to be tried again.
+    fn outcome(
+        &self,
+        what: &'static str,
+        object: &dyn std::fmt::Display,
+        result: anyhow::Result<()>,
+    ) -> Duration {
+        let now = Instant::now();
+        match result {
+            Ok(()) => {
+                if self.refusals.taken(now, what) {
+                    Duration::ZERO
+                } else {
+                    Duration::MAX
                 }
             }
+            Err(error) => {
+                self.refusals.refused(now, what, object, error.as_ref());
+                self.refusals.until(now, what).map_or(RETRY, |until| until - now)
+            }
         }
-        wait
+    }
+
+    /// Says how this node sees the configuration, if that is another than it was. When to try again.
+    async fn write_state(&mut self, writer: &mut Writer, desired: &Desired, slow: &SlowStatus) -> Duration {
+        let mut problems: Vec<_> = slow.problems.iter().map(ToString::to_string).collect();
+        problems.extend(desired.peer_problems.values().cloned());
+        if self.problems.as_ref() == Some(&problems) {
+            return Duration::MAX;
+        }
+        let now = Instant::now();
+        if let Some(until) = self.refusals.until(now, STATE) {
+            return until - now;
+        }
+        let result = writer.configuration_state(&problems).await;
+        if result.is_ok() {
+            self.problems = Some(problems);
+        }
+        self.outcome(STATE, &writer.node(), result)
     }
 
     fn made(&mut self, made: Option<Made>) {
@@ -239,7 +277,13 @@ impl State {
 
     /// Tells of the assignments whose objects are complete; whether nothing failed.
     async fn tell(&mut self, writer: &Writer, desired: &Desired, wanted: &Wanted) -> bool {
-        let due = due(&mut self.unsaid, &self.objects, wanted);
+        let mut due = due(&mut self.unsaid, &self.objects, wanted);
+        let mut good = true;
+        if self.refusals.until(Instant::now(), FORMER).is_some() {
+            let before = due.len();
+            due.retain(|(kind, service)| *kind != Kind::L2 || !self.elsewhere.may_have(service));
+            good = due.len() == before;
+        }
         let elsewhere = &self.elsewhere;
         let told = stream::iter(due).map(|(kind, service)| async move {
             let uid = desired.services.get(&service).map(|v| v.uid.clone()).unwrap_or_default();
@@ -247,21 +291,18 @@ impl State {
             (kind, service, result)
         });
         let told: Vec<_> = told.buffer_unordered(AT_ONCE).collect().await;
-        let mut good = true;
         for (kind, service, result) in told {
             match result {
                 Ok(()) => {
-                    if kind == Kind::L2 {
+                    if kind == Kind::L2 && self.elsewhere.may_have(&service) {
+                        self.refusals.taken(Instant::now(), FORMER);
                         self.elsewhere.cleared(&service);
                     }
                     self.unsaid.remove(&(kind, service));
                 }
                 Err(error) => {
                     good = false;
-                    tracing::warn!(
-                        error = format!("{error:#}"), %service, protocol = kind.protocol(),
-                        "what the former node said of it was not removed, trying again"
-                    );
+                    self.refusals.refused(Instant::now(), FORMER, &service, error.as_ref());
                 }
             }
         }

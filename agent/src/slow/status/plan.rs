@@ -18,6 +18,14 @@ pub(super) enum Kind {
 }
 
 impl Kind {
+    /// The kind's name in rules and in the log.
+    pub(super) fn plural(self) -> &'static str {
+        match self {
+            Self::L2 => "servicel2statuses",
+            Self::Bgp => "servicebgpstatuses",
+        }
+    }
+
     /// The protocol's word in events and metrics.
     pub(super) fn protocol(self) -> &'static str {
         match self {
@@ -53,6 +61,23 @@ pub(super) enum Write {
     Update(Kind, String, ServiceKey, Names),
     /// Delete the object of this name.
     Delete(Kind, String),
+}
+
+impl Write {
+    /// Of which kind its object is.
+    pub(super) fn kind(&self) -> Kind {
+        match self {
+            Self::Create(kind, ..) | Self::Update(kind, ..) | Self::Delete(kind, _) => *kind,
+        }
+    }
+
+    /// What it is about, for the log: the Service, or the name of an object that goes.
+    pub(super) fn about(&self) -> String {
+        match self {
+            Self::Create(_, service, _) | Self::Update(_, _, service, _) => service.to_string(),
+            Self::Delete(_, name) => name.clone(),
+        }
+    }
 }
 
 /// Assignments whose events are not written yet.

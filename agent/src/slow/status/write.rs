@@ -11,6 +11,7 @@ use clarion_api::{
     LABEL_SERVICE_NAMESPACE, ServiceBGPStatus, ServiceL2Status,
 };
 use clarion_core::ServiceKey;
+use clarion_daemon::Refusals;
 use k8s_openapi::api::core::v1::{ObjectReference, Pod};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::api::{DeleteParams, ListParams, ObjectMeta, Patch, PatchParams, PostParams};
@@ -27,6 +28,8 @@ use crate::args::Args;
 const REPORTER: &str = "metallb-speaker";
 /// Field manager of ConfigurationState (contract §1.9).
 const MANAGER: &str = "configReconciler";
+/// The word of the log for events.
+const EVENTS: &str = "events";
 /// A write that takes longer is given up and tried again.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -42,23 +45,26 @@ pub(super) struct Writer {
     owner: Option<OwnerReference>,
     /// It was said that there is no owner.
     ownerless: bool,
+    refusals: Refusals,
 }
 
 impl Writer {
-    pub(super) fn new(client: Client, args: Arc<Args>, counts: Arc<Counts>) -> Self {
+    pub(super) fn new(client: Client, args: Arc<Args>, counts: Arc<Counts>, refusals: Refusals) -> Self {
         let reporter = Reporter { controller: REPORTER.to_owned(), instance: Some(args.node_name.clone()) };
         let recorder = Recorder::new(client.clone(), reporter);
-        Self { client, args, counts, recorder, owner: None, ownerless: false }
+        Self { client, args, counts, recorder, owner: None, ownerless: false, refusals }
+    }
+
+    /// The node that it writes for.
+    pub(super) fn node(&self) -> &str {
+        &self.args.node_name
     }
 
     /// Does one write. What it made comes back also where it failed half-way, since
     /// the watch tells only later.
     pub(super) async fn apply(&self, write: &Write) -> (Option<Made>, anyhow::Result<()>) {
-        let kind = match write {
-            Write::Create(kind, ..) | Write::Update(kind, ..) | Write::Delete(kind, _) => *kind,
-        };
         let mut made = None;
-        let result = match kind {
+        let result = match write.kind() {
             Kind::L2 => self.apply_kind::<ServiceL2Status>(write, &mut made).await,
             Kind::Bgp => self.apply_kind::<ServiceBGPStatus>(write, &mut made).await,
         };
@@ -259,12 +265,16 @@ impl Writer {
             secondary: None,
         };
         let result = tokio::time::timeout(TIMEOUT, self.recorder.publish(&event, &about)).await;
-        let failure = match result {
-            Ok(Ok(())) => return,
-            Ok(Err(error)) => error.to_string(),
-            Err(_) => "the API server did not answer in time".to_owned(),
+        let now = std::time::Instant::now();
+        let error: &(dyn std::error::Error + 'static) = match &result {
+            Ok(Ok(())) => {
+                self.refusals.taken(now, EVENTS);
+                return;
+            }
+            Ok(Err(error)) => error,
+            Err(elapsed) => elapsed,
         };
-        tracing::warn!(%service, reason = saying.reason, error = failure, "an event was not written");
+        self.refusals.refused(now, EVENTS, service, error);
     }
 }
 
