@@ -9,7 +9,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use clarion_daemon::{Patience, chain};
+use clarion_daemon::{Patience, Refusals};
 use futures::StreamExt;
 use k8s_openapi::api::core::v1::{Event, EventSource, ObjectReference};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
@@ -28,6 +28,8 @@ use crate::words::Saying;
 /// Events that may wait. A creation of ten thousand Services at once fits; what
 /// exceeds it is dropped and counted.
 const QUEUE: usize = 16_384;
+/// The log's word for what is written here.
+const WHAT: &str = "events";
 /// Events under way at once. Few: the API server is to spend itself on status.
 const AT_ONCE: usize = 4;
 /// The longest message that the API server takes.
@@ -183,6 +185,7 @@ pub fn start(
     fence: Fence,
     instance: String,
     metrics: Metrics,
+    refusals: Refusals,
 ) -> (Teller, impl Future<Output = ()>) {
     let (queue, told) = mpsc::channel(QUEUE);
     let shared = Shared::default();
@@ -193,22 +196,21 @@ pub fn start(
         let writer = Writer { client, fence, instance };
         stream
             .for_each_concurrent(AT_ONCE, |told| {
-                let (writer, metrics, shared) = (&writer, &metrics, &shared);
+                let (writer, metrics, shared, refusals) = (&writer, &metrics, &shared, &refusals);
                 async move {
                     turn(shared).await;
                     metrics.client_updates.inc();
                     match writer.write(&told).await {
-                        Ok(()) => {}
+                        Ok(()) => {
+                            refusals.taken(Instant::now(), WHAT);
+                        }
                         Err(Unwritten::NotLeading) => {
                             metrics.events_dropped.inc();
                         }
                         Err(error) => {
                             metrics.client_update_errors.inc();
-                            tracing::warn!(
-                                reason = told.reason,
-                                error = chain(&error),
-                                "cannot write an event"
-                            );
+                            let about = format!("{}/{}", told.about.namespace, told.about.name);
+                            refusals.refused(Instant::now(), WHAT, &about, &error);
                         }
                     }
                 }

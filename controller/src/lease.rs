@@ -7,7 +7,7 @@
 
 use std::time::{Duration, Instant};
 
-use clarion_daemon::chain;
+use clarion_daemon::{Refusals, chain};
 use futures::StreamExt;
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
@@ -30,8 +30,12 @@ const RENEW: Duration = Duration::from_secs(1);
 /// A holder that could not renew for so long leads no longer. What it has sent by then has
 /// the rest of [`DURATION`] to arrive or to be lost.
 const GIVE_UP: Duration = Duration::from_secs(3);
-/// Pause after a failed attempt.
+/// Pause after a failed attempt. Doubled by one who does not lead yet,
 const RETRY: Duration = Duration::from_millis(250);
+/// up to this: somebody must lead soon once the reason has gone.
+const LONGEST_RETRY: Duration = Duration::from_secs(8);
+/// The log's word for what is written here.
+const WHAT: &str = "the controller's Lease";
 
 /// Until when this process leads; `None`: it does not.
 pub type Leading = Option<Instant>;
@@ -108,10 +112,11 @@ pub async fn run(
     namespace: String,
     me: String,
     leading: watch::Sender<Leading>,
+    refusals: Refusals,
     stop: CancellationToken,
 ) {
     let api: Api<Lease> = Api::namespaced(client, &namespace);
-    let mut candidate = Candidate { api, me, seen: Seen::default(), leading };
+    let mut candidate = Candidate { api, me, seen: Seen::default(), leading, refusals };
     while !stop.is_cancelled() {
         if candidate.stand_by(&stop).await {
             candidate.lead(&stop).await;
@@ -134,6 +139,7 @@ struct Candidate {
     me: String,
     seen: Seen,
     leading: watch::Sender<Leading>,
+    refusals: Refusals,
 }
 
 impl Candidate {
@@ -143,6 +149,7 @@ impl Candidate {
         let mut stream = std::pin::pin!(stream);
         let mut failing = false;
         let mut pause_until = Instant::now();
+        let mut pause = RETRY;
         loop {
             let free_at = self.seen.free_at(&self.me).map(|at| at.max(pause_until));
             tokio::select! {
@@ -151,6 +158,8 @@ impl Candidate {
                     Some(Ok(lease)) => {
                         failing = false;
                         self.seen.note(lease, Instant::now());
+                        // There is something new: an API server that is back, or another holder.
+                        (pause, pause_until) = (RETRY, Instant::now());
                     }
                     Some(Err(error)) if !failing => {
                         failing = true;
@@ -166,7 +175,8 @@ impl Candidate {
                         self.leading.send_replace(Some(begun + GIVE_UP));
                         return true;
                     }
-                    pause_until = Instant::now() + RETRY;
+                    pause_until = Instant::now() + pause;
+                    pause = (pause * 2).min(LONGEST_RETRY);
                 }
             }
         }
@@ -240,6 +250,7 @@ impl Candidate {
         };
         match tokio::time::timeout(GIVE_UP, request).await {
             Ok(Ok(lease)) => {
+                self.refusals.taken(Instant::now(), WHAT);
                 self.seen.note(Some(lease), Instant::now());
                 true
             }
@@ -252,11 +263,11 @@ impl Candidate {
                 false
             }
             Ok(Err(error)) => {
-                tracing::warn!(error = chain(&error), "cannot write the Lease {NAME}, will retry");
+                self.refusals.refused(Instant::now(), WHAT, &NAME, &error);
                 false
             }
-            Err(_) => {
-                tracing::warn!("no answer to a write of the Lease {NAME}, will retry");
+            Err(elapsed) => {
+                self.refusals.refused(Instant::now(), WHAT, &NAME, &elapsed);
                 false
             }
         }

@@ -12,6 +12,7 @@
 //! elsewhere: what a Service holds is what its status says.
 
 pub mod args;
+pub mod contest;
 pub mod events;
 pub mod fence;
 mod handover;

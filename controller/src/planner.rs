@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use clarion_alloc::{Allocator, Cleared, PoolCounters, Request};
+use clarion_alloc::{Allocator, Cleared, Outcome, PoolCounters, Refusal, Request};
 use clarion_config::{self as config, Config};
 use clarion_core::{AllocReason, Labels, PoolName, ServiceKey, VipSet};
 
@@ -49,6 +49,8 @@ pub struct Planner {
     allocator: Allocator,
     /// The pools, in force and set aside, and nothing else.
     config: Config,
+    /// Why pools are not in force.
+    aside: BTreeMap<PoolName, String>,
     cache: EligibleCache,
     known: BTreeMap<ServiceKey, Known>,
     /// Load balancers without any address, whatever the reason.
@@ -88,6 +90,9 @@ impl Planner {
         self.config.pools.clone_from(&outcome.config.pools);
         self.config.set_aside.clone_from(&outcome.config.set_aside);
         self.config.unread.clone_from(&outcome.config.unread);
+        let pools = outcome.problems.iter().filter(|problem| problem.object.kind == "IPAddressPool");
+        let why = |problem: &config::Problem| format!("{}: {}", problem.field, problem.message);
+        self.aside = pools.map(|problem| (problem.object.name.as_str().into(), why(problem))).collect();
         self.cache.clear();
     }
 
@@ -190,7 +195,12 @@ impl Planner {
         if decision.cleared.is_none() {
             decision.cleared = self.known.get_mut(&service.key).and_then(|known| known.lost.take());
         }
-        let said = Sayings::of(&service.key, &decision);
+        let mut said = Sayings::of(&service.key, &decision);
+        if let Outcome::Refused(refusal @ Refusal::UnknownPool(pool)) = &decision.outcome
+            && let Some(why) = self.aside.get(pool)
+        {
+            said.standing = vec![Saying::set_aside(&service.key, refusal, pool, why)];
+        }
         (decision.outcome.grant().map(|grant| (grant.addresses, Some(grant.pool.clone()))), said)
     }
 

@@ -2,9 +2,9 @@
 //! the other, paced, while this process leads.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use clarion_daemon::chain;
+use clarion_daemon::Refusals;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{ApiResource, DynamicObject, Patch, PatchParams};
@@ -20,8 +20,22 @@ use crate::writer::FIELD_MANAGER;
 
 /// Pause between two rounds: counters change with every Service, nobody reads them so often.
 const PACE: Duration = Duration::from_secs(1);
-/// Pause after a round in which something failed.
+/// Pause after a round in which something failed, unless what failed is spared for longer.
 const RETRY: Duration = Duration::from_secs(5);
+/// The log's words for what is written here.
+const STATE: &str = "ConfigurationState";
+
+/// The log's words for the status of an object: each kind has a right of its own.
+fn status_of(kind: &str) -> &'static str {
+    match kind {
+        "IPAddressPool" => "the status of IPAddressPools",
+        "L2Advertisement" => "the status of L2Advertisements",
+        "BGPAdvertisement" => "the status of BGPAdvertisements",
+        "BGPPeer" => "the status of BGPPeers",
+        "BFDProfile" => "the status of BFDProfiles",
+        _ => "the status of Communities",
+    }
+}
 
 /// Publishes reports until they end. Whoever cancels it ends it at once.
 pub async fn run(
@@ -30,10 +44,20 @@ pub async fn run(
     mut reports: watch::Receiver<Option<Report>>,
     fence: Fence,
     teller: Teller,
+    refusals: Refusals,
     metrics: Metrics,
 ) {
-    let mut publisher =
-        Publisher { client, namespace, fence, teller, metrics, written: BTreeMap::new(), state: None };
+    let mut changes = refusals.changes();
+    let mut publisher = Publisher {
+        client,
+        namespace,
+        fence,
+        teller,
+        refusals,
+        metrics,
+        written: BTreeMap::new(),
+        state: None,
+    };
     loop {
         let report = reports.borrow_and_update().clone();
         let failed = match report {
@@ -47,7 +71,12 @@ pub async fn run(
         };
         let pause = if failed { RETRY } else { PACE };
         tokio::time::sleep(pause).await;
-        if !failed && reports.changed().await.is_err() {
+        let ended = tokio::select! {
+            changed = reports.changed(), if !failed => changed.is_err(),
+            changed = changes.changed(), if !failed => changed.is_err(),
+            else => false,
+        };
+        if ended {
             return;
         }
     }
@@ -64,54 +93,89 @@ struct Publisher {
     namespace: String,
     fence: Fence,
     teller: Teller,
+    refusals: Refusals,
     metrics: Metrics,
     /// What was written last and what was shown then: as long as the watch has not
     /// told of it, writing it again would be for nothing.
     written: BTreeMap<About, (Status, Status)>,
-    /// What ConfigurationState was written of last: problems, and what is said of the
-    /// ConfigMap of the first releases.
-    state: Option<(String, Option<ConfigMapReport>)>,
+    /// What ConfigurationState was written of last.
+    state: Option<Said>,
+}
+
+/// What ConfigurationState says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Said {
+    problems: String,
+    contested: String,
+    refused: String,
+    configmap: Option<ConfigMapReport>,
 }
 
 impl Publisher {
     /// True if everything is shown as it should be.
     async fn publish(&mut self, report: &Report) -> bool {
-        let mut good = true;
-        let state = (report.summary.clone(), report.configmap.clone());
-        if self.state.as_ref() != Some(&state) {
-            match self.write_state(report).await {
-                Ok(()) => {
-                    self.tell_configmap(report.configmap.as_ref());
-                    self.state = Some(state);
-                }
-                Err(error) => {
-                    good = false;
-                    tracing::warn!(error, "cannot write ConfigurationState {}", report::STATE_NAME);
-                }
-            }
-        }
+        let mut good = self.publish_state(report).await;
         self.written.retain(|about, _| report.objects.iter().any(|object| object.about == *about));
         for object in report.objects.iter().filter(|object| object.wanted != object.shown) {
             if self.written.get(&object.about) == Some(&(object.wanted.clone(), object.shown.clone())) {
                 continue;
             }
-            match self.write_object(object).await {
-                Ok(()) => {
-                    self.tell(object);
-                    self.written.insert(object.about.clone(), (object.wanted.clone(), object.shown.clone()));
-                }
-                Err(error) => {
-                    good = false;
-                    tracing::warn!(
-                        kind = object.about.kind,
-                        name = object.about.name,
-                        error,
-                        "cannot write status"
-                    );
-                }
+            let what = status_of(&object.about.kind);
+            if self.refusals.until(Instant::now(), what).is_some() {
+                good = false;
+                continue;
+            }
+            let result = self.write_object(object).await;
+            if self.outcome(what, &object.about.name, result) {
+                self.tell(object);
+                self.written.insert(object.about.clone(), (object.wanted.clone(), object.shown.clone()));
+            } else {
+                good = false;
             }
         }
         good
+    }
+
+    async fn publish_state(&mut self, report: &Report) -> bool {
+        let said = Said {
+            problems: report.summary.clone(),
+            contested: report.contested.clone(),
+            refused: self.refusals.standing().join("\n"),
+            configmap: report.configmap.clone(),
+        };
+        if self.state.as_ref() == Some(&said) {
+            return true;
+        }
+        if self.refusals.until(Instant::now(), STATE).is_some() {
+            return false;
+        }
+        let result = self.write_state(report, &said.refused).await;
+        let good = self.outcome(STATE, &report::STATE_NAME, result);
+        if good {
+            self.tell_configmap(report.configmap.as_ref());
+            self.state = Some(said);
+        }
+        good
+    }
+
+    /// Takes note of how a write went; whether it was done.
+    fn outcome(
+        &self,
+        what: &'static str,
+        object: &dyn std::fmt::Display,
+        result: Result<(), Unwritten>,
+    ) -> bool {
+        match result {
+            Ok(()) => {
+                self.refusals.taken(Instant::now(), what);
+                true
+            }
+            Err(Unwritten::NotLeading) => false,
+            Err(error) => {
+                self.refusals.refused(Instant::now(), what, object, &error);
+                false
+            }
+        }
     }
 
     /// An event where a problem is new: conditions are read by few.
@@ -141,7 +205,7 @@ impl Publisher {
     /// something new to say.
     fn tell_configmap(&self, now: Option<&ConfigMapReport>) {
         let Some(now) = now else { return };
-        let before = self.state.as_ref().and_then(|(_, configmap)| configmap.as_ref());
+        let before = self.state.as_ref().and_then(|said| said.configmap.as_ref());
         let problem = (before.map(|before| &before.problem) != Some(&now.problem)).then_some(&now.problem);
         let ignored =
             now.ignored.as_ref().filter(|ignored| before.and_then(|b| b.ignored.as_ref()) != Some(ignored));
@@ -158,7 +222,7 @@ impl Publisher {
         }
     }
 
-    async fn write_object(&self, object: &ObjectReport) -> Result<(), String> {
+    async fn write_object(&self, object: &ObjectReport) -> Result<(), Unwritten> {
         let api = Api::<DynamicObject>::namespaced_with(
             self.client.clone(),
             &object.about.namespace,
@@ -168,7 +232,7 @@ impl Publisher {
         self.apply_status(&api, &object.resource, &object.about.name, status).await
     }
 
-    async fn write_state(&self, report: &Report) -> Result<(), String> {
+    async fn write_state(&self, report: &Report, refused: &str) -> Result<(), Unwritten> {
         let resource = ApiResource::erase::<clarion_api::ConfigurationState>(&());
         let api = Api::<DynamicObject>::namespaced_with(self.client.clone(), &self.namespace, &resource);
         let object = json!({
@@ -180,7 +244,7 @@ impl Publisher {
         });
         let params = PatchParams::apply(FIELD_MANAGER).force();
         self.send(api.patch(report::STATE_NAME, &params, &Patch::Apply(object))).await?;
-        let status = report::state(&report.summary, report.configmap.as_ref(), &now());
+        let status = report::state(report, refused, &now());
         self.apply_status(&api, &resource, report::STATE_NAME, status).await
     }
 
@@ -190,7 +254,7 @@ impl Publisher {
         resource: &ApiResource,
         name: &str,
         status: Value,
-    ) -> Result<(), String> {
+    ) -> Result<(), Unwritten> {
         let body = json!({
             "apiVersion": resource.api_version, "kind": resource.kind,
             "metadata": {"name": name}, "status": status,
@@ -200,12 +264,15 @@ impl Publisher {
     }
 
     /// One request. An object that is gone meanwhile needs no status.
-    async fn send(&self, request: impl Future<Output = kube::Result<DynamicObject>>) -> Result<(), String> {
+    async fn send(
+        &self,
+        request: impl Future<Output = kube::Result<DynamicObject>>,
+    ) -> Result<(), Unwritten> {
         self.metrics.client_updates.inc();
         let result = match self.fence.write(request).await {
             Ok(_) => Ok(()),
             Err(Unwritten::Api(kube::Error::Api(status))) if status.is_not_found() => Ok(()),
-            Err(error) => Err(chain(&error)),
+            Err(error) => Err(error),
         };
         if result.is_err() {
             self.metrics.client_update_errors.inc();

@@ -10,11 +10,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use clarion_core::ServiceKey;
+use clarion_daemon::Refusals;
 use kube::Client;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use crate::contest;
 use crate::events::Teller;
 use crate::fence::Fence;
 use crate::http::Unready;
@@ -26,12 +28,15 @@ use crate::plans::Feed;
 use crate::report::Report;
 use crate::service::ServiceView;
 use crate::state::{State, Written};
+use crate::words::Saying;
 use crate::writer;
 
 /// Writes under way at once. More would only wait inside the API server.
 const WRITES: usize = 32;
 /// Changes taken at once, before planning: a burst is indexed first, then planned.
 const BURST: usize = 256;
+/// Questions under way at once.
+const QUESTIONS: usize = 16;
 /// How often reports and gauges follow what changed.
 const REPORTS: Duration = Duration::from_millis(500);
 
@@ -57,6 +62,8 @@ pub struct Wires {
     pub reports: watch::Sender<Option<Report>>,
     /// To /readyz.
     pub unready: watch::Sender<Unready>,
+    /// What the API server refuses.
+    pub refusals: Refusals,
     /// To /metrics.
     pub metrics: Metrics,
     /// Ends the loop.
@@ -74,12 +81,15 @@ struct Outcome {
 /// the lease has been given back could meet another leader's plan.
 pub async fn run(mut state: State, mut wires: Wires) {
     let mut writes: JoinSet<Outcome> = JoinSet::new();
+    // Who it is that takes our writes back.
+    let mut asked: JoinSet<(ServiceKey, Option<String>)> = JoinSet::new();
     let mut burst = Vec::with_capacity(BURST);
     let mut next_report = Instant::now();
     // The term of leadership that has begun, be the Services listed or not.
     let mut term = None;
     loop {
         wires.dispatch(&mut state, &mut writes).await;
+        wires.ask(&mut state, &mut asked);
         if Instant::now() >= next_report && state.take_changed() {
             wires.report(&state);
             next_report = Instant::now() + REPORTS;
@@ -123,6 +133,7 @@ pub async fn run(mut state: State, mut wires: Wires) {
                 Ok(outcome) => wires.finish(&mut state, &outcome).await,
                 Err(error) => tracing::error!(%error, "a write ended by itself"),
             },
+            Some(Ok((key, manager))) = asked.join_next() => wires.contested(&mut state, &key, manager),
             () = sleep_until(wake) => {}
         }
     }
@@ -155,29 +166,55 @@ impl Wires {
                 continue;
             };
             let (client, fence, class) = (self.client.clone(), self.fence.clone(), self.class.clone());
+            let refusals = self.refusals.clone();
             self.metrics.client_updates.inc();
             self.teller.urgent();
             if let Some(service) = &service {
                 self.plans.foretell(service, &write).await;
             }
             writes.spawn(async move {
-                let result = writer::write(&client, &fence, class.as_deref(), &write).await;
+                let result = writer::write(&client, &fence, &refusals, class.as_deref(), &write).await;
                 Outcome { service, plan, key, result }
             });
         }
     }
 
+    /// Asks who takes our writes back, where that has begun.
+    fn ask(&self, state: &mut State, asked: &mut JoinSet<(ServiceKey, Option<String>)>) {
+        for key in state.take_contested() {
+            // A few are enough to know: it is one and the same.
+            if asked.len() < QUESTIONS {
+                let client = self.client.clone();
+                asked.spawn(async move {
+                    let manager = writer::other(&client, &key).await;
+                    (key, manager)
+                });
+            } else {
+                self.contested(state, &key, None);
+            }
+        }
+    }
+
+    fn contested(&self, state: &mut State, key: &ServiceKey, manager: Option<String>) {
+        let service = state.index().services.get(key).cloned();
+        self.teller.tell_all(service.as_deref(), &[Saying::contested(manager.as_deref())], None);
+        state.contested_by(key, manager);
+    }
+
     async fn finish(&self, state: &mut State, outcome: &Outcome) {
         match &outcome.result {
             Written::Done(_) => {
+                if self.refusals.taken(Instant::now(), writer::WHAT) {
+                    state.retry_all();
+                }
                 self.teller.tell_all(
                     outcome.service.as_deref(),
                     &outcome.plan.sayings,
                     outcome.plan.write.as_ref(),
                 );
             }
-            Written::Stale | Written::Failed => {
-                let failed = outcome.result == Written::Failed;
+            Written::Stale | Written::Refused | Written::Failed => {
+                let failed = outcome.result != Written::Stale;
                 self.metrics.client_update_errors.inc_by(u64::from(failed));
                 self.plans.retract(&outcome.key, state.index().services.get(&outcome.key)).await;
             }
@@ -205,7 +242,10 @@ impl Wires {
         self.unready.send_replace(reasons.chain(unknown).collect());
         // Who leads says why nothing is decided, too.
         let says = state.planner().is_some() || (state.leads() && state.unknown().is_some());
-        let report = says.then(|| Report::new(state.index(), parsed, &counters));
+        let report = says.then(|| Report {
+            contested: contest::summary(state.contested()),
+            ..Report::new(state.index(), parsed, &counters)
+        });
         self.reports.send_if_modified(|shown| {
             let differs = *shown != report;
             if differs {

@@ -30,7 +30,15 @@ pub const STATE_CONDITION: &str = "poolReconcilerValid";
 /// The type of the condition that is there while there is a ConfigMap of the first releases:
 /// whether it counts.
 pub const CONFIGMAP_CONDITION: &str = "configMapInForce";
-/// Its reason where it does not, and the reason of the ConfigMap's event.
+/// The type of the condition that is there while the API server refuses a whole kind of writes.
+pub const WRITES_CONDITION: &str = "writesAccepted";
+/// Its reason.
+pub const REFUSED: &str = "Refused";
+/// The type of the condition that is there while somebody else writes our Services, too.
+pub const CONTEST_CONDITION: &str = "servicesUncontested";
+/// Its reason.
+pub const OTHER_WRITER: &str = "OtherWriter";
+/// The reason of [`CONFIGMAP_CONDITION`] where it does not, and the reason of the ConfigMap's event.
 pub const OBJECTS_WIN: &str = "ObjectsWin";
 
 /// A configuration object and what it should show.
@@ -113,6 +121,8 @@ pub struct Report {
     pub summary: String,
     /// Of the ConfigMap of the first releases, if there is one.
     pub configmap: Option<ConfigMapReport>,
+    /// Which Services somebody else writes, too; empty if there are none.
+    pub contested: String,
 }
 
 /// What there is to be said of the ConfigMap of the first releases.
@@ -175,7 +185,8 @@ impl Report {
         objects.extend(all(index.config.communities.values(), parsed));
         // Each line says by itself what it is, as in the agents' states.
         let summary = parsed.problems.iter().map(|problem| format!("configuration error: {problem}"));
-        Self { objects, summary: lines(summary), configmap: configmap(index, &parsed.problems) }
+        let configmap = configmap(index, &parsed.problems);
+        Self { objects, summary: lines(summary), configmap, contested: String::new() }
     }
 }
 
@@ -308,13 +319,23 @@ pub fn condition(kind: &str, problem: Option<&str>, generation: Option<i64>, sin
     condition
 }
 
-/// The status of ConfigurationState `controller` (contract §1.9). A ConfigMap that objects
-/// have taken the place of is no error.
+/// The status of ConfigurationState `controller` (contract §1.9): all conditions together. A
+/// ConfigMap that objects have taken the place of is no error. `refused`: what the API server
+/// refuses, a line each.
 #[must_use]
-pub fn state(summary: &str, configmap: Option<&ConfigMapReport>, now: &Time) -> Value {
-    let message = (!summary.is_empty()).then_some(summary);
-    let mut conditions = vec![condition(STATE_CONDITION, message, None, now)];
-    if let Some(configmap) = configmap {
+pub fn state(report: &Report, refused: &str, now: &Time) -> Value {
+    let said = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+    let summary = said(&report.summary);
+    let mut conditions = vec![condition(STATE_CONDITION, summary.as_deref(), None, now)];
+    let others =
+        [(WRITES_CONDITION, REFUSED, refused), (CONTEST_CONDITION, OTHER_WRITER, report.contested.as_str())];
+    for (kind, reason, message) in others.into_iter().filter(|(_, _, message)| !message.is_empty()) {
+        let mut failed = condition(kind, Some(message), None, now);
+        failed["reason"] = json!(reason);
+        conditions.push(failed);
+    }
+    let all = lines([summary, said(refused), said(&report.contested)].into_iter().flatten());
+    if let Some(configmap) = &report.configmap {
         let mut in_force = condition(CONFIGMAP_CONDITION, configmap.ignored.as_deref(), None, now);
         if configmap.ignored.is_some() {
             in_force["reason"] = json!(OBJECTS_WIN);
@@ -322,8 +343,8 @@ pub fn state(summary: &str, configmap: Option<&ConfigMapReport>, now: &Time) -> 
         conditions.push(in_force);
     }
     json!({
-        "result": if message.is_some() { "Invalid" } else { "Valid" },
-        "errorSummary": summary,
+        "result": if all.is_empty() { "Valid" } else { "Invalid" },
+        "errorSummary": all,
         "conditions": conditions,
     })
 }
@@ -356,6 +377,18 @@ mod tests {
         Outcome { problems: vec![problem], ..Outcome::default() }
     }
 
+    #[test]
+    fn what_is_refused_and_who_else_writes_is_a_condition_while_it_lasts() {
+        let well = Report::default();
+        assert_eq!(state(&well, "", &second(0))["conditions"].as_array().map(Vec::len), Some(1));
+        let report = Report { contested: "Services a".into(), ..Report::default() };
+        let shown = state(&report, "cannot write things: no", &second(0));
+        let kinds: Vec<_> = shown["conditions"].as_array().unwrap().iter().map(|c| &c["type"]).collect();
+        assert_eq!(kinds, [STATE_CONDITION, WRITES_CONDITION, CONTEST_CONDITION]);
+        assert_eq!(shown["result"], "Invalid");
+        assert!(shown["errorSummary"].as_str().unwrap().starts_with("cannot write things: no\nServices "));
+    }
+
     fn second(second: i64) -> Time {
         Time(Timestamp::from_second(second).unwrap())
     }
@@ -374,7 +407,7 @@ mod tests {
             })
         );
         assert_eq!(
-            state(&report.summary, None, &second(0))["errorSummary"],
+            state(&report, "", &second(0))["errorSummary"],
             json!("configuration error: IPAddressPool metallb-system/gold: spec.addresses[0]: invalid CIDR")
         );
     }

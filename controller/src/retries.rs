@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use clarion_core::ServiceKey;
+use clarion_daemon::LONGEST_PAUSE;
 
 /// First pause after a failed write. Doubles each time.
 const FIRST: Duration = Duration::from_millis(100);
-/// Longest pause after failed writes.
+/// Longest pause after writes that the API server did not answer as it should.
 const LONGEST: Duration = Duration::from_secs(30);
 
 /// Services whose last write failed. While an API server refuses everything that is all of
@@ -29,11 +30,37 @@ struct Retry {
 impl Retries {
     /// A write has failed: not again before a pause, longer than the last.
     pub(crate) fn failed(&mut self, key: &ServiceKey, now: Instant) {
-        let pause = self.by_key.get(key).map_or(FIRST, |retry| (retry.pause * 2).min(LONGEST));
+        self.postpone(key, now, LONGEST);
+    }
+
+    /// A write was refused: the same, and there is no hurry, since somebody has to do something
+    /// about it first.
+    pub(crate) fn refused(&mut self, key: &ServiceKey, now: Instant) {
+        self.postpone(key, now, LONGEST_PAUSE);
+    }
+
+    fn postpone(&mut self, key: &ServiceKey, now: Instant, longest: Duration) {
+        let pause = self.by_key.get(key).map_or(FIRST, |retry| (retry.pause * 2).min(longest));
+        self.wait(key, pause, now + pause);
+    }
+
+    /// Is to wait until then, whatever happened before.
+    pub(crate) fn hold(&mut self, key: &ServiceKey, until: Instant) {
+        let pause = self.by_key.get(key).map_or(FIRST, |retry| retry.pause);
+        self.wait(key, pause, until);
+    }
+
+    fn wait(&mut self, key: &ServiceKey, pause: Duration, at: Instant) {
         self.release(key);
-        let at = now + pause;
         self.by_key.insert(key.clone(), Retry { pause, at: Some(at) });
         self.due.insert((at, key.clone()));
+    }
+
+    /// Nothing need wait any longer: the API server takes writes again.
+    pub(crate) fn release_all(&mut self) -> Vec<ServiceKey> {
+        let all = std::mem::take(&mut self.due);
+        let all: Vec<_> = all.into_iter().map(|(_, key)| key).collect();
+        all.iter().filter_map(|key| self.by_key.remove(key).map(|_| key.clone())).collect()
     }
 
     /// A write has been done, or the Service is gone.
@@ -95,6 +122,19 @@ mod tests {
         assert_eq!(retries.deadline(), Some(now + FIRST));
         retries.release(&key);
         assert_eq!(retries.deadline(), None);
+    }
+
+    #[test]
+    fn what_is_refused_waits_longer_until_the_api_server_takes_writes_again() {
+        let (mut retries, now) = (Retries::default(), Instant::now());
+        let (a, b) = (ServiceKey::new("ns", "a"), ServiceKey::new("ns", "b"));
+        (0..20).for_each(|_| retries.refused(&a, now));
+        assert_eq!(retries.deadline(), Some(now + LONGEST_PAUSE));
+        retries.hold(&b, now + LONGEST_PAUSE * 2);
+        assert_eq!(retries.release_all(), [a.clone(), b]);
+        assert!(!retries.waits(&a) && retries.deadline().is_none());
+        retries.failed(&a, now);
+        assert_eq!(retries.deadline(), Some(now + FIRST), "and begins anew");
     }
 
     #[test]

@@ -12,6 +12,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+use clarion_daemon::Refusals;
 use clarion_daemon::watch::Watches;
 use kube::Client;
 use tokio::signal::unix::{SignalKind, signal};
@@ -52,8 +53,9 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     let (reports, report_rx) = watch::channel(None);
     let (unready, unready_rx) = watch::channel(vec!["starting".to_owned()]);
     let (terms, term_rx) = watch::channel(0);
-    let fence = Fence::new(leading.clone());
-    let (teller, tell) = events::start(client.clone(), fence.clone(), me.clone(), metrics.clone());
+    let (fence, refusals) = (Fence::new(leading.clone()), Refusals::default());
+    let (teller, tell) =
+        events::start(client.clone(), fence.clone(), me.clone(), metrics.clone(), refusals.clone());
 
     let tracker = TaskTracker::new();
     let all = Watches::default();
@@ -62,8 +64,14 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     let (config_tx, config) = watch::channel(None);
     let agents = tracker.spawn(placement::watches::agents(&client, &namespace, &all, news_tx.clone()));
     let mut watching: futures::stream::FuturesUnordered<_> = watching.into_iter().chain([agents]).collect();
-    let mut election =
-        tracker.spawn(lease::run(client.clone(), namespace.clone(), me, leading_tx, lease_stop.clone()));
+    let mut election = tracker.spawn(lease::run(
+        client.clone(),
+        namespace.clone(),
+        me,
+        leading_tx,
+        refusals.clone(),
+        lease_stop.clone(),
+    ));
     let wires = Wires {
         client: client.clone(),
         class: args.lb_class().map(str::to_owned),
@@ -75,6 +83,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         teller: teller.clone(),
         reports,
         unready,
+        refusals: refusals.clone(),
         metrics: metrics.clone(),
         stop: stop.clone(),
     };
@@ -89,13 +98,21 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         config,
         leading: leading.clone(),
         fence: fence.clone(),
+        refusals: refusals.clone(),
         metrics: metrics.clone(),
     })));
     let mut reconciling = tracker.spawn(reconcile::run(State::new(&namespace), wires));
-    let publishing =
-        publish::run(client.clone(), namespace.clone(), report_rx, fence, teller, metrics.clone());
+    let publishing = publish::run(
+        client.clone(),
+        namespace.clone(),
+        report_rx,
+        fence,
+        teller,
+        refusals.clone(),
+        metrics.clone(),
+    );
     let side = tracker.spawn(stop.clone().run_until_cancelled_owned(async move {
-        let making = make_secret(client, namespace, args.ml_secret_name, args.deployment, leading);
+        let making = keep_secret(client, namespace, args.ml_secret_name, args.deployment, refusals, leading);
         tokio::join!(publishing, making);
     }));
     let mut telling = tracker.spawn(tell);
@@ -133,12 +150,13 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     ended
 }
 
-/// Makes the cluster's key while leading; makes sure again each time leadership comes.
-async fn make_secret(
+/// Keeps the cluster's key while leading.
+async fn keep_secret(
     client: Client,
     namespace: String,
     name: String,
     deployment: Option<String>,
+    refusals: Refusals,
     mut leading: watch::Receiver<lease::Leading>,
 ) {
     loop {
@@ -146,11 +164,8 @@ async fn make_secret(
             return;
         }
         tokio::select! {
-            () = secret::ensure(&client, &namespace, &name, deployment.as_deref()) => {}
-            _ = leading.wait_for(Option::is_none) => continue,
-        }
-        if leading.wait_for(Option::is_none).await.is_err() {
-            return;
+            () = secret::keep(&client, &namespace, &name, deployment.as_deref(), &refusals) => {}
+            gone = leading.wait_for(Option::is_none) => if gone.is_err() { return },
         }
     }
 }

@@ -1,10 +1,10 @@
-//! The Secret with the key by which agents know each other's messages. Made once, by
-//! whoever leads; one that exists is never touched, MetalLB's included.
+//! The Secret with the key by which agents know each other's messages. Made by whoever leads, and
+//! again should somebody delete it; one that exists is never touched, MetalLB's included.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use clarion_daemon::chain;
+use clarion_daemon::Refusals;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Secret;
@@ -15,30 +15,36 @@ use kube::{Api, Client, ResourceExt};
 /// The entry of the Secret.
 pub const KEY: &str = "secretkey";
 const KEY_BYTES: usize = 16;
-const FIRST_PAUSE: Duration = Duration::from_secs(1);
-const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+/// How often it is looked for: one request for its metadata. A watch would need more rights, and
+/// agents keep the key that they have meanwhile.
+const LOOK: Duration = Duration::from_secs(15);
+/// The log's words for what is written here.
+const WHAT: &str = "the Secret with the cluster's key";
 
-/// Makes the Secret unless it exists. Tries until it succeeds; cancel it to end it.
-pub async fn ensure(client: &Client, namespace: &str, name: &str, deployment: Option<&str>) {
-    let mut pause = FIRST_PAUSE;
+/// Makes the Secret whenever it does not exist, for ever; cancel it to end it.
+pub async fn keep(
+    client: &Client,
+    namespace: &str,
+    name: &str,
+    deployment: Option<&str>,
+    refusals: &Refusals,
+) {
     loop {
-        match make(client, namespace, name, deployment).await {
+        let made = make(client, namespace, name, deployment).await;
+        let now = Instant::now();
+        match made {
             Ok(made) => {
+                refusals.taken(now, WHAT);
                 if made {
                     tracing::info!(secret = name, "made the Secret with the cluster's key");
                 }
-                return;
             }
             Err(error) => {
-                tracing::warn!(
-                    secret = name,
-                    error = chain(&error),
-                    "cannot make the Secret with the cluster's key"
-                );
+                refusals.refused(now, WHAT, &name, &error);
             }
         }
-        tokio::time::sleep(pause).await;
-        pause = (pause * 2).min(LONGEST_PAUSE);
+        let next = refusals.until(now, WHAT).unwrap_or(now + LOOK);
+        tokio::time::sleep_until(next.into()).await;
     }
 }
 

@@ -8,9 +8,10 @@ use std::time::Instant;
 use clarion_config::{Outcome, Problem};
 use clarion_core::ServiceKey;
 
+use crate::contest::Contests;
 use crate::handover::Handover;
 use crate::index::{Change, Index};
-use crate::planner::{Planner, ServicePlan};
+use crate::planner::{Planner, ServicePlan, StatusWrite};
 use crate::retries::Retries;
 use crate::service::ServiceView;
 use crate::words::Saying;
@@ -22,6 +23,8 @@ pub enum Written {
     Done(Option<Arc<ServiceView>>),
     /// Somebody else changed the Service meanwhile, or it is gone: plan anew from what the watch tells.
     Stale,
+    /// The API server will not have it: try again later, ever more rarely.
+    Refused,
     /// Anything else: try again later.
     Failed,
 }
@@ -46,17 +49,16 @@ pub struct State {
     busy: BTreeMap<ServiceKey, Busy>,
     retries: Retries,
     handover: Handover,
+    contests: Contests,
     changed: bool,
 }
 
 #[derive(Debug)]
 struct Busy {
-    /// The version that the write was planned from.
-    version: String,
     /// Whether the Service has to be planned for again afterwards.
     again: bool,
-    /// What is told once it is written.
-    sayings: Vec<Saying>,
+    /// The write, and what is told once it is done.
+    plan: (StatusWrite, Vec<Saying>),
 }
 
 impl State {
@@ -131,6 +133,7 @@ impl State {
         }
         for key in touched.gone {
             self.retries.remove(&key);
+            self.contests.forget(&key);
             if let Some(planner) = &mut self.planner {
                 planner.forget(&key);
             }
@@ -155,6 +158,7 @@ impl State {
         self.busy.clear();
         self.retries.clear();
         self.handover = Handover::default();
+        self.contests = Contests::default();
         self.begin();
     }
 
@@ -163,6 +167,7 @@ impl State {
         while let Some(key) = self.retries.take_due(now) {
             self.enqueue(key);
         }
+        self.changed |= self.contests.expire(now);
         while let (Some(planner), Some(key)) = (&mut self.planner, self.queue.pop_front()) {
             self.queued.remove(&key);
             if self.retries.waits(&key) {
@@ -186,9 +191,14 @@ impl State {
                     }
                 }
             }
+            if let Some(until) = plan.write.as_ref().and_then(|write| self.contests.hold(write, now)) {
+                planner.unsaid(&key, std::mem::take(&mut plan.sayings));
+                self.retries.hold(&key, until);
+                plan.write = None;
+            }
             if let Some(write) = &plan.write {
-                let version = write.resource_version.clone();
-                self.busy.insert(key.clone(), Busy { version, again: false, sayings: plan.sayings.clone() });
+                let plan = (write.clone(), plan.sayings.clone());
+                self.busy.insert(key.clone(), Busy { again: false, plan });
             }
             // After it: who loses an address waits for one too, and a second write of the
             // Service beside this one would win half of the time, with nothing to tell.
@@ -202,30 +212,43 @@ impl State {
 
     /// A write has ended.
     pub fn written(&mut self, key: &ServiceKey, result: Written, now: Instant) {
-        let Some(Busy { version, mut again, sayings }) = self.busy.remove(key) else { return };
-        if let (Some(planner), Written::Stale | Written::Failed) = (&mut self.planner, &result) {
+        let Some(Busy { mut again, plan: (write, sayings) }) = self.busy.remove(key) else { return };
+        let version = &write.resource_version;
+        if let (Some(planner), Written::Stale | Written::Refused | Written::Failed) =
+            (&mut self.planner, &result)
+        {
             planner.unsaid(key, sayings);
         }
         let seen = self.index.services.get(key).map(|service| service.resource_version.as_str());
         match result {
             Written::Done(service) => {
                 self.retries.remove(key);
+                self.contests.wrote(&write, now);
                 // The watch will tell the same. Until then nothing is planned from
                 // what we know to be old; unless the watch has told of something newer.
-                if let (Some(service), true) = (service, seen == Some(&version)) {
+                if let (Some(service), true) = (service, seen == Some(version.as_str())) {
                     self.index.services.insert(key.clone(), service);
                 }
                 self.moved(key);
             }
-            Written::Stale if seen != Some(&version) => again = true,
+            Written::Stale if seen != Some(version.as_str()) => again = true,
             Written::Stale | Written::Failed => {
                 self.retries.failed(key, now);
+                again = false;
+            }
+            Written::Refused => {
+                self.retries.refused(key, now);
                 again = false;
             }
         }
         if again {
             self.enqueue(key.clone());
         }
+    }
+
+    /// The API server takes writes again: nothing that it refused need wait any longer.
+    pub fn retry_all(&mut self) {
+        self.retries.release_all().into_iter().for_each(|key| self.enqueue(key));
     }
 
     /// A Service may show other addresses now: whoever waits for one of them is looked at again.
@@ -239,7 +262,23 @@ impl State {
     /// When to call [`Self::next`] again even if nothing happens.
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
-        self.retries.deadline()
+        self.retries.deadline().into_iter().chain(self.contests.deadline()).min()
+    }
+
+    /// Services of which somebody else has begun to take back each write, since the last call.
+    pub fn take_contested(&mut self) -> Vec<ServiceKey> {
+        self.contests.take_begun()
+    }
+
+    /// Who that is.
+    pub fn contested_by(&mut self, key: &ServiceKey, manager: Option<String>) {
+        self.contests.name(key, manager);
+        self.changed = true;
+    }
+
+    /// All Services of which that is so, with the other one's name where it is known.
+    pub fn contested(&self) -> impl Iterator<Item = (&ServiceKey, Option<&str>)> {
+        self.contests.standing()
     }
 
     fn reparse(&mut self) {

@@ -4,9 +4,13 @@
 use std::net::IpAddr;
 
 use clarion_alloc::{Decision, Outcome, Refusal, quoted};
-use clarion_core::{AllocReason, ServiceKey};
+use clarion_core::{AllocReason, PoolName, ServiceKey};
+use clarion_daemon::cut;
 
 use crate::service::FamilyProblem;
+
+/// The longest message. An event's has at most 1024 octets.
+const LONGEST: usize = 1000;
 
 /// An event to be told about a Service.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -18,8 +22,10 @@ pub struct Saying {
 }
 
 impl Saying {
+    /// Annotations are quoted in messages and may have 256 KiB; nobody reads so much, and all that
+    /// is said is kept as long as it stands.
     fn new(reason: AllocReason, message: String) -> Self {
-        Self { reason, message }
+        Self { reason, message: cut(message, LONGEST) }
     }
 
     /// It got these addresses.
@@ -32,6 +38,13 @@ impl Saying {
     #[must_use]
     pub fn failed(service: &ServiceKey, why: &Refusal) -> Self {
         Self::new(AllocReason::AllocationFailed, format!("Failed to allocate IP for \"{service}\": {why}"))
+    }
+
+    /// It got nothing, since the pool that it asks for is there, but not in force.
+    #[must_use]
+    pub fn set_aside(service: &ServiceKey, refusal: &Refusal, pool: &PoolName, why: &str) -> Self {
+        let Self { reason, message } = Self::failed(service, refusal);
+        Self::new(reason, format!("{message}: IPAddressPool {pool} is set aside: {why}"))
     }
 
     /// It had to give up what it had.
@@ -58,6 +71,12 @@ impl Saying {
     #[must_use]
     pub fn deprecated(key: &str) -> Self {
         Self::new(AllocReason::DeprecatedAnnotation, format!("Service uses deprecated annotation {key}"))
+    }
+
+    /// Somebody else writes its status, too: the manager of what is there, if that is known.
+    #[must_use]
+    pub fn contested(manager: Option<&str>) -> Self {
+        Self::new(AllocReason::StatusContested, crate::contest::remedy(manager))
     }
 
     /// Its families cannot be told. `None` while the API server has not given it a ClusterIP
@@ -223,6 +242,15 @@ mod tests {
                 all.map(|s| (s.reason.as_str(), s.reason.is_warning(), s.message.as_str())).collect();
             assert_eq!(seen, expected);
         }
+    }
+
+    #[test]
+    fn what_others_wrote_makes_no_message_long() {
+        let huge = "x".repeat(240_000);
+        let said = Saying::failed(&ServiceKey::new("ns", "web"), &Refusal::UnknownPool(huge.as_str().into()));
+        assert!(said.message.starts_with("Failed to allocate IP for \"ns/web\": unknown pool \"xxx"));
+        assert!(said.message.len() < LONGEST + 4, "{}", said.message.len());
+        assert!(Saying::strange(&[huge]).message.len() < LONGEST + 4);
     }
 
     #[test]

@@ -6,19 +6,24 @@
 //! and the plan is made anew.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use clarion_api::annotations::ServiceAnnotation;
-use clarion_daemon::chain;
+use clarion_core::ServiceKey;
+use clarion_daemon::{Answer, Refusals};
 use k8s_openapi::api::core::v1::Service;
-use kube::api::{Patch, PatchParams};
+use kube::api::{ListParams, Patch, PatchParams};
 use kube::{Api, Client};
 use serde_json::{Map, Value, json};
 
-use crate::fence::{Fence, Unwritten};
+use crate::contest;
+use crate::fence::{Fence, TIMEOUT, Unwritten};
 use crate::planner::StatusWrite;
 use crate::service::ServiceView;
 use crate::state::Written;
 
+/// The log's words for what is written here.
+pub const WHAT: &str = "the status of Services";
 /// The name under which our fields are managed.
 pub const FIELD_MANAGER: &str = "clarion-controller";
 
@@ -40,9 +45,15 @@ pub fn payload(write: &StatusWrite) -> Value {
     })
 }
 
-/// Writes it, if this process leads. Failures are logged here and come back as what to
+/// Writes it, if this process leads. Failures are told to `refusals` and come back as what to
 /// do next.
-pub async fn write(client: &Client, fence: &Fence, class: Option<&str>, write: &StatusWrite) -> Written {
+pub async fn write(
+    client: &Client,
+    fence: &Fence,
+    refusals: &Refusals,
+    class: Option<&str>,
+    write: &StatusWrite,
+) -> Written {
     let api: Api<Service> = Api::namespaced(client.clone(), write.key.namespace());
     let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
     let body = Patch::Merge(payload(write));
@@ -51,11 +62,23 @@ pub async fn write(client: &Client, fence: &Fence, class: Option<&str>, write: &
         Err(Unwritten::Api(kube::Error::Api(status))) if status.is_conflict() || status.is_not_found() => {
             Written::Stale
         }
-        Err(error) => {
-            tracing::warn!(service = %write.key, error = chain(&error), "cannot write status, will retry");
-            Written::Failed
-        }
+        Err(Unwritten::NotLeading) => Written::Failed,
+        Err(error) => match refusals.refused(Instant::now(), WHAT, &write.key, &error) {
+            Answer::No(_) => Written::Refused,
+            Answer::None => Written::Failed,
+        },
     }
+}
+
+/// Who else writes the status of a Service, by what the API server has now; `None` where nobody
+/// can be named.
+pub async fn other(client: &Client, key: &ServiceKey) -> Option<String> {
+    let api: Api<Service> = Api::namespaced(client.clone(), key.namespace());
+    // A list, since that right is needed anyway.
+    let this = ListParams::default().fields(&format!("metadata.name={}", key.name()));
+    let found = tokio::time::timeout(TIMEOUT, api.list_metadata(&this)).await.ok()?.ok()?;
+    let fields = found.items.into_iter().next()?.metadata.managed_fields?;
+    contest::other_writer(&fields).map(str::to_owned)
 }
 
 #[cfg(test)]

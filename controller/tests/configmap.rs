@@ -71,7 +71,7 @@ fn plans(state: &mut State) -> Vec<String> {
 
 fn shown(of: &State) -> Value {
     let report = Report::new(of.index(), of.parsed(), &BTreeMap::new());
-    state(&report.summary, report.configmap.as_ref(), &Time(Timestamp::UNIX_EPOCH))
+    state(&report, "", &Time(Timestamp::UNIX_EPOCH))
 }
 
 #[test]

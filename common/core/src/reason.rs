@@ -88,6 +88,8 @@ pub enum AllocReason {
     NoClusterIpsIpFamily,
     /// `deprecatedAnnotation`, Warning: a `metallb.universe.tf/` annotation.
     DeprecatedAnnotation,
+    /// `statusContested`, Warning: somebody else writes this Service's status, too. Not MetalLB's.
+    StatusContested,
 }
 
 impl AllocReason {
@@ -104,6 +106,7 @@ impl AllocReason {
             Self::NoLbIpsIpFamily => "nolbIPsIPFamily",
             Self::NoClusterIpsIpFamily => "noclusterIPsIPFamily",
             Self::DeprecatedAnnotation => "deprecatedAnnotation",
+            Self::StatusContested => "statusContested",
         }
     }
 
@@ -117,7 +120,8 @@ impl AllocReason {
             | Self::NotEnoughClusterIps
             | Self::NoLbIpsIpFamily
             | Self::NoClusterIpsIpFamily
-            | Self::DeprecatedAnnotation => true,
+            | Self::DeprecatedAnnotation
+            | Self::StatusContested => true,
         }
     }
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use clarion_api::{LABEL_PLAN, OwnerPlan};
 use clarion_config::Config;
-use clarion_daemon::chain;
+use clarion_daemon::Refusals;
 use clarion_daemon::watch::Watches;
 use clarion_placement::{Now, Settings};
 use kube::api::ListParams;
@@ -28,6 +28,9 @@ const WRITES: usize = 4;
 const BURST: usize = 256;
 /// Pause after stored plans could not be read.
 const RETRY: Duration = Duration::from_secs(5);
+/// The log's words for a read that must come before any write.
+const READ: &str =
+    "OwnerPlans, since those that there are cannot be read (are the CRD and the RBAC rules installed?)";
 
 /// What the loop is connected to.
 pub struct Wires {
@@ -51,6 +54,8 @@ pub struct Wires {
     pub leading: watch::Receiver<Leading>,
     /// Asked before each write.
     pub fence: Fence,
+    /// What the API server refuses.
+    pub refusals: Refusals,
     /// To /metrics.
     pub metrics: Metrics,
 }
@@ -183,20 +188,24 @@ impl Desk {
             self.plan(now);
         }
         let planning = self.planning.as_mut()?;
-        while self.under_way.len() < WRITES {
+        let spared = self.wires.refusals.until(now, writer::WHAT);
+        while self.under_way.len() < WRITES && spared.is_none() {
             let Some(write) = planning.next(now) else { break };
-            let (api, fence) = (self.api.clone(), self.wires.fence.clone());
+            let (api, fence, refusals) =
+                (self.api.clone(), self.wires.fence.clone(), self.wires.refusals.clone());
             self.wires.metrics.client_updates.inc();
             self.wires.metrics.plan_writes.inc();
             self.under_way.spawn(async move {
-                let wrote = writer::write(&api, &fence, &write).await;
+                let wrote = writer::write(&api, &fence, &refusals, &write).await;
                 Done::Wrote(write.part, write.number, wrote)
             });
         }
         let next = self.pace.next(self.world.is_urgent());
         let due = planning.deadline().map(|at| (begin + at).max(next));
         let changed = self.world.has_changed().then_some(next);
-        due.into_iter().chain(changed).chain(planning.retry()).min()
+        // Without it a write that is due would be looked for again and again meanwhile.
+        let retry = spared.or(planning.retry());
+        due.into_iter().chain(changed).chain(retry).min()
     }
 
     /// Reads what is stored, before the first plan.
@@ -208,20 +217,20 @@ impl Desk {
             return Some(self.next_load);
         }
         self.loading = true;
-        let api = self.api.clone();
+        let (api, refusals) = (self.api.clone(), self.wires.refusals.clone());
         self.under_way.spawn(async move {
             let all = ListParams::default().labels(LABEL_PLAN);
             match tokio::time::timeout(TIMEOUT, api.list(&all)).await {
-                Ok(Ok(list)) => Done::Loaded(Some(list.items)),
+                Ok(Ok(list)) => {
+                    refusals.taken(Instant::now(), READ);
+                    Done::Loaded(Some(list.items))
+                }
                 Ok(Err(error)) => {
-                    tracing::warn!(
-                        error = chain(&error),
-                        "cannot read OwnerPlans, so layer 2 owners are not planned; will retry: are its CRD and the RBAC rules installed?"
-                    );
+                    refusals.refused(Instant::now(), READ, &"the list of all", &error);
                     Done::Loaded(None)
                 }
-                Err(_) => {
-                    tracing::warn!("no answer to the list of OwnerPlans for {TIMEOUT:?}, will retry");
+                Err(elapsed) => {
+                    refusals.refused(Instant::now(), READ, &"the list of all", &elapsed);
                     Done::Loaded(None)
                 }
             }
@@ -265,7 +274,7 @@ impl Desk {
             }
             Done::Loaded(None) => {
                 self.loading = false;
-                self.next_load = now + RETRY;
+                self.next_load = self.wires.refusals.until(now, READ).unwrap_or(now).max(now + RETRY);
             }
             Done::Wrote(part, number, wrote) => {
                 if wrote == Wrote::Failed {

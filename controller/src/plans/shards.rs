@@ -125,7 +125,12 @@ impl<K: Ord + Clone> Shards<K> {
     /// was written here is written again.
     pub fn observe(&mut self, number: u32, stored: Option<Stored>) {
         let Some(shard) = self.shards.get_mut(&number) else {
-            // Nothing of ours, or deleted by us a moment ago.
+            // Somebody made it: agents would believe what it says. Or it was deleted by us a moment
+            // ago, and to delete it again does no harm.
+            if stored.is_some() {
+                self.shards.insert(number, Shard { stored, ..Shard::default() });
+                self.mark(number);
+            }
             return;
         };
         if shard.busy {
@@ -147,7 +152,7 @@ impl<K: Ord + Clone> Shards<K> {
 
     /// Objects of which the watch's list has none are gone.
     pub fn observe_all(&mut self, all: &BTreeMap<u32, Stored>) {
-        for number in self.shards.keys().copied().collect::<Vec<_>>() {
+        for number in self.shards.keys().chain(all.keys()).copied().collect::<BTreeSet<_>>() {
             self.observe(number, all.get(&number).cloned());
         }
     }
@@ -303,6 +308,19 @@ mod tests {
         assert_eq!(written(&mut shards), [(0, Action::Create)]);
         shards.observe_all(&BTreeMap::new());
         assert_eq!(written(&mut shards), [(0, Action::Create)]);
+    }
+
+    #[test]
+    fn an_object_that_somebody_made_goes_and_its_number_is_free_again() {
+        let mut shards = Shards::default();
+        shards.put(&1);
+        written(&mut shards);
+        shards.observe(9, Some(stored(7)));
+        assert_eq!(written(&mut shards), [(9, Action::Delete(stored(7)))]);
+        shards.observe(9, None);
+        assert_eq!((written(&mut shards), shards.shards.len()), (vec![], 1));
+        shards.observe_all(&BTreeMap::from([(0, stored(1)), (4, stored(2))]));
+        assert_eq!(written(&mut shards), [(4, Action::Delete(stored(2)))]);
     }
 
     #[test]

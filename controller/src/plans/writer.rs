@@ -1,7 +1,9 @@
 //! Writes one OwnerPlan: one request, conditional on the version that was seen.
 
+use std::time::Instant;
+
 use clarion_api::OwnerPlan;
-use clarion_daemon::chain;
+use clarion_daemon::Refusals;
 use kube::api::{DeleteParams, ListParams, PostParams, Preconditions};
 use kube::{Api, ResourceExt};
 
@@ -11,11 +13,17 @@ use super::state::Write;
 use crate::fence::{Fence, TIMEOUT, Unwritten};
 use crate::writer::FIELD_MANAGER;
 
-/// Writes it. Failures are logged here and come back as what to do next.
-pub(super) async fn write(api: &Api<OwnerPlan>, fence: &Fence, write: &Write) -> Wrote {
+/// The log's word for what is written here.
+pub(super) const WHAT: &str = "OwnerPlans";
+
+/// Writes it. Failures are told to `refusals` and come back as what to do next.
+pub(super) async fn write(api: &Api<OwnerPlan>, fence: &Fence, refusals: &Refusals, write: &Write) -> Wrote {
     let name = write.object.name_any();
     match fence.write(send(api, &name, write)).await {
-        Ok(wrote) => wrote,
+        Ok(wrote) => {
+            refusals.taken(Instant::now(), WHAT);
+            wrote
+        }
         Err(Unwritten::Api(kube::Error::Api(status))) if status.is_conflict() || status.is_not_found() => {
             // A list, since that right is needed anyway.
             let this = ListParams::default().fields(&format!("metadata.name={name}"));
@@ -26,8 +34,9 @@ pub(super) async fn write(api: &Api<OwnerPlan>, fence: &Fence, write: &Write) ->
                 _ => Wrote::Failed,
             }
         }
+        Err(Unwritten::NotLeading) => Wrote::Failed,
         Err(error) => {
-            tracing::warn!(name, error = chain(&error), "cannot write OwnerPlan, will retry");
+            refusals.refused(Instant::now(), WHAT, &name, &error);
             Wrote::Failed
         }
     }

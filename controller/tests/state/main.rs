@@ -2,150 +2,19 @@
 //! are compared.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod bench;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use clarion_api::{IPAddressPool, IPAddressPoolSpec};
 use clarion_controller::index::{Change, ConfigEdit, Edit};
-use clarion_controller::planner::{ServicePlan, StatusWrite};
-use clarion_controller::service::ServiceView;
+use clarion_controller::planner::StatusWrite;
 use clarion_controller::state::{State, Written};
-use clarion_core::{ServiceKey, VipSet};
-use k8s_openapi::api::core::v1::Service;
-use serde_json::{Value, json};
+use clarion_core::VipSet;
+use serde_json::json;
 
-/// A State and a clock that moves only when it is told to.
-struct Bench {
-    state: State,
-    now: Instant,
-    versions: u32,
-    services: BTreeMap<String, Value>,
-}
-
-impl Bench {
-    /// A configuration of these pools, seen in full, with these Services; leading.
-    fn leading(pools: &[(&str, &str)], services: &[(&str, Value)]) -> Self {
-        let mut bench = Self::following(pools, services);
-        bench.state.lead(true);
-        bench
-    }
-
-    fn following(pools: &[(&str, &str)], services: &[(&str, Value)]) -> Self {
-        let mut bench = Self {
-            state: State::new("metallb-system"),
-            now: Instant::now(),
-            versions: 0,
-            services: BTreeMap::new(),
-        };
-        let views: Vec<_> =
-            services.iter().filter_map(|(name, object)| bench.view(name, object.clone())).collect();
-        let all = views.into_iter().map(|view| (view.key.clone(), Arc::new(view))).collect();
-        bench.state.handle(Change::Service(Edit::Reset(all)));
-        bench.state.handle(Change::Namespace(Edit::Reset(BTreeMap::new())));
-        ConfigEdit::nothing().into_iter().for_each(|edit| bench.state.handle(Change::Config(edit)));
-        let pools = pools.iter().map(|(name, range)| ((*name).to_owned(), pool(name, range))).collect();
-        bench.state.handle(Change::Config(ConfigEdit::Pool(Edit::Reset(pools))));
-        bench
-    }
-
-    /// The object as the API server would have it, with a version of its own.
-    fn view(&mut self, name: &str, mut object: Value) -> Option<ServiceView> {
-        self.versions += 1;
-        object["metadata"]["namespace"] = json!("ns");
-        object["metadata"]["name"] = json!(name);
-        object["metadata"]["resourceVersion"] = json!(self.versions.to_string());
-        if object["metadata"]["uid"].is_null() {
-            object["metadata"]["uid"] = json!(format!("uid-{name}"));
-        }
-        self.services.insert(name.to_owned(), object.clone());
-        ServiceView::read(&serde_json::from_value::<Service>(object).unwrap(), None)
-    }
-
-    /// The watch tells of a Service.
-    fn apply(&mut self, name: &str, object: Value) {
-        let edit = match self.view(name, object) {
-            Some(view) => Edit::Apply(view.key.clone(), Arc::new(view)),
-            None => Edit::Delete(key(name)),
-        };
-        self.state.handle(Change::Service(edit));
-    }
-
-    fn delete(&mut self, name: &str) {
-        self.services.remove(name);
-        self.state.handle(Change::Service(Edit::Delete(key(name))));
-    }
-
-    /// What is planned next: Service, status to write, events.
-    fn next(&mut self) -> Option<(String, Option<String>, Vec<String>)> {
-        self.state.next(self.now).map(|(key, plan)| said(&key, &plan))
-    }
-
-    /// The API server takes what was planned for a Service, and the watch tells of it.
-    fn store(&mut self, name: &str, addresses: &[&str], pool: Option<&str>) {
-        let mut object = self.services[name].clone();
-        object["metadata"]["annotations"]["metallb.io/ip-allocated-from-pool"] = json!(pool);
-        if pool.is_none() {
-            object["metadata"]["annotations"] = json!({});
-        }
-        let ingress: Vec<Value> = addresses.iter().map(|a| json!({"ip": a, "ipMode": "VIP"})).collect();
-        object["status"]["loadBalancer"]["ingress"] = json!(ingress);
-        let view = self.view(name, object);
-        let view = view.map(Arc::new);
-        let done = Written::Done(view.clone());
-        self.state.written(&key(name), done, self.now);
-        if let Some(view) = view {
-            self.state.handle(Change::Service(Edit::Apply(key(name), view)));
-        }
-    }
-}
-
-fn key(name: &str) -> ServiceKey {
-    ServiceKey::new("ns", name)
-}
-
-fn pool(name: &str, range: &str) -> Arc<IPAddressPool> {
-    let addresses = range.split(' ').map(str::to_owned).collect();
-    let mut pool =
-        IPAddressPool::new(name, IPAddressPoolSpec { addresses, auto_assign: true, ..Default::default() });
-    pool.metadata.namespace = Some("metallb-system".into());
-    Arc::new(pool)
-}
-
-fn balancer() -> Value {
-    json!({"metadata": {}, "spec": {"type": "LoadBalancer", "clusterIPs": ["10.0.0.1"], "ports": [{"port": 80}]}})
-}
-
-fn holding(address: &str) -> Value {
-    let mut object = balancer();
-    object["metadata"]["annotations"] = json!({"metallb.io/ip-allocated-from-pool": "a"});
-    object["status"] = json!({"loadBalancer": {"ingress": [{"ip": address}]}});
-    object
-}
-
-fn asking(address: &str) -> Value {
-    asking_for(balancer(), address)
-}
-
-fn asking_for(mut object: Value, address: &str) -> Value {
-    object["spec"]["loadBalancerIP"] = json!(address);
-    object
-}
-
-fn said(key: &ServiceKey, plan: &ServicePlan) -> (String, Option<String>, Vec<String>) {
-    let write = plan.write.as_ref().map(|write| {
-        let addresses: Vec<_> = write.addresses.iter().map(|a| a.to_string()).collect();
-        let pool = write.pool.as_ref().map_or("-", |pool| pool.as_str());
-        format!("[{}] of {pool} on {}", addresses.join(" "), write.resource_version)
-    });
-    let events = plan.sayings.iter().map(|s| format!("{}: {}", s.reason, s.message)).collect();
-    (key.name().to_owned(), write, events)
-}
-
-fn planned(name: &str, write: &str, events: &[&str]) -> Option<(String, Option<String>, Vec<String>)> {
-    let write = (!write.is_empty()).then(|| write.to_owned());
-    Some((name.to_owned(), write, events.iter().map(|e| (*e).to_owned()).collect()))
-}
+use bench::{Bench, asking, asking_for, balancer, holding, key, planned, pool};
 
 #[test]
 fn a_new_service_gets_one_write_and_one_event_and_then_silence() {
@@ -441,6 +310,39 @@ fn what_can_be_read_of_a_bad_pool_stays_even_after_a_restart() {
         "x keeps what it has, and the good pool serves"
     );
     assert_eq!(bench.next(), None);
+}
+
+#[test]
+fn a_service_that_asks_for_a_pool_set_aside_is_told_so_and_why() {
+    let mut asking = balancer();
+    asking["metadata"]["annotations"] = json!({"metallb.io/address-pool": "bad"});
+    let mut bench = Bench::leading(&[("a", "192.0.2.0/24"), ("bad", "192.0.2.300")], &[("x", asking)]);
+    let (_, write, said) = bench.next().unwrap();
+    assert_eq!((write, said.len()), (None, 1));
+    let told = r#"AllocationFailed: Failed to allocate IP for "ns/x": unknown pool "bad": IPAddressPool bad is set aside: spec.addresses[0]: "#;
+    assert!(said[0].starts_with(told), "{said:?}");
+}
+
+#[test]
+fn what_somebody_else_takes_back_each_time_is_written_ever_more_rarely() {
+    let mut bench = Bench::leading(&[("a", "192.0.2.0/24")], &[("x", balancer())]);
+    let (mut written, begin) = (Vec::new(), bench.now);
+    let mut deadline = None;
+    while bench.now < begin + Duration::from_secs(60) {
+        if let Some((_, write, said)) = bench.next() {
+            assert_eq!(write.is_some(), !said.is_empty() || !written.is_empty(), "{write:?} {said:?}");
+            written.push((bench.now - begin).as_secs());
+            bench.store("x", &["192.0.2.0"], Some("a"));
+            bench.apply("x", holding("198.51.100.1"));
+        }
+        deadline = bench.state.deadline();
+        bench.now += Duration::from_secs(1);
+    }
+    assert!(written.len() < 12 && written[..3] == [0, 1, 2], "{written:?}");
+    assert!(deadline.is_some(), "and it is tried again");
+    assert_eq!((bench.state.take_contested(), bench.state.contested().count()), (vec![key("x")], 1));
+    bench.delete("x");
+    assert_eq!(bench.state.contested().count(), 0);
 }
 
 #[test]
