@@ -1,22 +1,24 @@
 //! One consistent look at what the API server knows, in domain words.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Debug;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use anyhow::Context;
-use clarion_api::{AGENT_LEASE_PREFIX, AGENT_LEASES, LABEL_SLICE_SERVICE};
+use clarion_api::annotations::ServiceAnnotation;
+use clarion_api::{
+    AGENT_LEASE_PREFIX, AGENT_LEASES, CONDITION_ADDRESSES_USABLE, Configured, LABEL_SLICE_SERVICE,
+};
 use clarion_config::legacy::{self, Legacy, Source};
 use clarion_config::{Config, EXCLUDE_LABEL, Objects, Outcome, Pool, Problem, serves};
 use clarion_controller::service::ServiceView;
 use clarion_core::{Labels, ServiceKey};
 use k8s_openapi::api::coordination::v1::Lease;
-use k8s_openapi::api::core::v1::{ConfigMap, Event, Namespace, Node, Service};
+use k8s_openapi::api::core::v1::{Event, Node, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
-use kube::api::{Api, ApiResource, DynamicObject, ListParams};
-use kube::{Client, Resource, ResourceExt};
-use serde::de::DeserializeOwned;
+use kube::api::{Api, ListParams};
+use kube::{Client, ResourceExt};
+
+use read::{all, configmap, list};
 
 /// What was read. Nothing here is written back.
 pub(crate) struct Cluster {
@@ -26,6 +28,14 @@ pub(crate) struct Cluster {
     pub(crate) problems: Vec<Problem>,
     /// What is worth knowing and no problem.
     pub(crate) notices: Vec<String>,
+    /// Where the configuration is.
+    pub(crate) namespace: String,
+    /// What it is read from, if not from objects.
+    pub(crate) source: Option<String>,
+    /// What is odd about the addresses of pools, as their conditions say.
+    remarks: BTreeMap<String, String>,
+    /// Its Lease; `Err` if it may not be read.
+    controller: Result<Option<Lease>, ()>,
     services: Vec<Service>,
     nodes: Vec<Node>,
     namespaces: BTreeMap<String, Labels>,
@@ -49,6 +59,65 @@ pub(crate) struct LoadBalancer {
     pub(crate) class: Option<String>,
     /// `externalTrafficPolicy`, `Cluster` when absent.
     pub(crate) traffic_policy: String,
+    /// Whether it may share its address.
+    pub(crate) shared: bool,
+}
+
+/// A Lease older than this is worth a look (agents renew it every 5 s, the controller every second).
+const LEASE_FRESH_S: i64 = 15;
+
+/// Whether somebody lives, by its Lease and this machine's clock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Life {
+    /// Renewed so many seconds ago.
+    Lives(i64),
+    /// Renewed so many seconds ago, which is long.
+    Silent(i64),
+    /// There is no Lease, or nobody holds it.
+    Absent,
+    /// The Lease may not be read.
+    Unknown,
+}
+
+impl Life {
+    fn of(lease: Option<&Lease>, now: jiff::Timestamp) -> Self {
+        let spec = lease.and_then(|lease| lease.spec.as_ref());
+        let held = spec.filter(|spec| spec.holder_identity.as_deref().is_some_and(|who| !who.is_empty()));
+        let Some(renewed) = held.and_then(|spec| spec.renew_time.as_ref()) else { return Self::Absent };
+        match (now.as_second() - renewed.0.as_second()).max(0) {
+            age if age <= LEASE_FRESH_S => Self::Lives(age),
+            age => Self::Silent(age),
+        }
+    }
+
+    pub(crate) fn lives(self) -> bool {
+        matches!(self, Self::Lives(_))
+    }
+
+    pub(crate) fn is_dead(self) -> bool {
+        matches!(self, Self::Silent(_) | Self::Absent)
+    }
+}
+
+/// What decides whether a node may announce.
+#[derive(Debug, Clone)]
+pub(crate) struct NodeFacts {
+    pub(crate) name: String,
+    pub(crate) labels: Labels,
+    pub(crate) network_unavailable: bool,
+    pub(crate) excluded: bool,
+    pub(crate) agent: Life,
+    /// Those that its agent announces on; empty while that is not known.
+    pub(crate) interfaces: BTreeSet<String>,
+}
+
+/// The newest Warning about a Service.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Warning {
+    pub(crate) reason: String,
+    pub(crate) message: String,
+    /// Seconds since it was said last; `None` if the event does not tell.
+    pub(crate) age_s: Option<i64>,
 }
 
 impl Cluster {
@@ -58,6 +127,7 @@ impl Cluster {
         namespace: &str,
         lb_class: Option<String>,
     ) -> anyhow::Result<Self> {
+        let namespaces = read::namespaces(client, namespace).await?;
         let (pools, l2, bgp, peers, bfd, communities) = futures::try_join!(
             list::<clarion_api::IPAddressPool>(client, namespace),
             list::<clarion_api::L2Advertisement>(client, namespace),
@@ -66,6 +136,13 @@ impl Cluster {
             list::<clarion_api::BFDProfile>(client, namespace),
             list::<clarion_api::Community>(client, namespace),
         )?;
+        let remarks = pools.iter().filter_map(|pool: &clarion_api::IPAddressPool| {
+            let odd = |c: &&k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition| {
+                c.type_ == CONDITION_ADDRESSES_USABLE && c.status == "False"
+            };
+            Some((pool.name_any(), pool.conditions().iter().find(odd)?.message.clone()))
+        });
+        let remarks = remarks.collect();
         let objects = Objects {
             namespace: namespace.to_owned(),
             pools: arcs(pools),
@@ -79,15 +156,15 @@ impl Cluster {
             }),
         };
         let outcome = clarion_config::follow(&objects, &Config::default());
-        let (services, nodes, namespaces, slices, leases, l2_status, bgp_status, states, events) = futures::try_join!(
+        let (services, nodes, slices, leases, controller, l2_status, bgp_status, states, events) = futures::try_join!(
             all(Api::<Service>::all(client.clone()), ListParams::default()),
             all(Api::<Node>::all(client.clone()), ListParams::default()),
-            all(Api::<Namespace>::all(client.clone()), ListParams::default()),
             all(Api::<EndpointSlice>::all(client.clone()), ListParams::default()),
             all(
                 Api::<Lease>::namespaced(client.clone(), namespace),
                 ListParams::default().labels(AGENT_LEASES)
             ),
+            read::controller(client, namespace),
             list(client, namespace),
             list(client, namespace),
             list(client, namespace),
@@ -100,6 +177,14 @@ impl Cluster {
             config: outcome.config,
             problems: outcome.problems,
             notices: objects.configmap_notice().into_iter().collect(),
+            namespace: namespace.to_owned(),
+            source: objects
+                .legacy
+                .as_ref()
+                .filter(|_| objects.configmap_notice().is_none())
+                .map(|_| format!("ConfigMap {namespace}/{}", legacy::NAME)),
+            remarks,
+            controller,
             services,
             nodes,
             namespaces: namespaces.into_iter().map(|n| (n.name_any(), n.labels().clone())).collect(),
@@ -183,23 +268,63 @@ impl Cluster {
     /// The nodes that may announce, with their labels: available and not excluded from load
     /// balancers (contract §2.8).
     pub(crate) fn announcing_nodes(&self) -> impl Iterator<Item = (String, Labels)> {
-        let available = |node: &&Node| {
+        let available = |node: &NodeFacts| !node.network_unavailable && !node.excluded;
+        self.node_facts().filter(available).map(|node| (node.name, node.labels))
+    }
+
+    /// What decides whether each node may announce, in the order of their names.
+    pub(crate) fn node_facts(&self) -> impl Iterator<Item = NodeFacts> {
+        let facts = |node: &Node| {
+            let name = node.name_any();
+            let lease = self.leases.get(&name);
+            let macs = lease.and_then(|lease| lease.annotations().get("clarion.dev/macs"));
+            let macs = macs.and_then(|macs| serde_json::from_str::<BTreeMap<String, String>>(macs).ok());
             let conditions = node.status.as_ref().and_then(|status| status.conditions.as_deref());
             let mut conditions = conditions.unwrap_or_default().iter();
-            !conditions.any(|c| c.type_ == "NetworkUnavailable" && c.status == "True")
-                && !node.labels().contains_key(EXCLUDE_LABEL)
+            NodeFacts {
+                labels: node.labels().clone(),
+                network_unavailable: conditions
+                    .any(|c| c.type_ == "NetworkUnavailable" && c.status == "True"),
+                excluded: node.labels().contains_key(EXCLUDE_LABEL),
+                agent: Life::of(lease, self.now),
+                interfaces: macs.unwrap_or_default().into_keys().collect(),
+                name,
+            }
         };
-        let mut all: Vec<_> =
-            self.nodes.iter().filter(available).map(|n| (n.name_any(), n.labels().clone())).collect();
-        all.sort();
+        let mut all: Vec<_> = self.nodes.iter().map(facts).collect();
+        all.sort_by(|a, b| a.name.cmp(&b.name));
         all.into_iter()
     }
 
-    /// Node names, sorted.
-    pub(crate) fn nodes(&self) -> impl Iterator<Item = String> {
-        let mut names: Vec<_> = self.nodes.iter().map(ResourceExt::name_any).collect();
-        names.sort();
-        names.into_iter()
+    /// Whether a controller leads.
+    pub(crate) fn controller(&self) -> Life {
+        self.controller.as_ref().map_or(Life::Unknown, |lease| Life::of(lease.as_ref(), self.now))
+    }
+
+    /// Whether the agent of a node lives.
+    pub(crate) fn agent(&self, node: &str) -> Life {
+        Life::of(self.leases.get(node), self.now)
+    }
+
+    /// What is odd about the addresses of a pool, as the controller says.
+    pub(crate) fn remark(&self, pool: &str) -> Option<&str> {
+        self.remarks.get(pool).map(String::as_str)
+    }
+
+    /// The command that shows the pods of a component.
+    pub(crate) fn pods_command(&self, component: &str) -> String {
+        format!(
+            "`kubectl get pods -n {} -l app.kubernetes.io/component={component} -o wide` shows why",
+            self.namespace
+        )
+    }
+
+    /// The command that shows what a component has logged.
+    pub(crate) fn logs_command(&self, component: &str) -> String {
+        format!(
+            "`kubectl logs -n {} -l app.kubernetes.io/component={component} --prefix --tail=50` may say why",
+            self.namespace
+        )
     }
 
     /// The pool that holds the address.
@@ -233,12 +358,6 @@ impl Cluster {
         all.into_iter()
     }
 
-    /// Seconds since the agent of a node renewed its Lease, by this machine's clock.
-    pub(crate) fn lease_age_s(&self, node: &str) -> Option<i64> {
-        let renewed = self.leases.get(node)?.spec.as_ref()?.renew_time.as_ref()?.0;
-        Some((self.now.as_second() - renewed.as_second()).max(0))
-    }
-
     /// Nodes with serving endpoints of the Service and how many each has (contract §2.8).
     pub(crate) fn serving_endpoints(&self, key: &ServiceKey) -> BTreeMap<String, usize> {
         let mut nodes = BTreeMap::new();
@@ -257,8 +376,8 @@ impl Cluster {
         nodes
     }
 
-    /// The newest Warning about the Service: reason and message.
-    pub(crate) fn last_warning(&self, key: &ServiceKey) -> Option<(String, String)> {
+    /// The newest Warning about the Service.
+    pub(crate) fn last_warning(&self, key: &ServiceKey) -> Option<Warning> {
         self.events
             .iter()
             .filter(|e| {
@@ -266,9 +385,28 @@ impl Cluster {
                     && e.involved_object.namespace.as_deref() == Some(key.namespace())
                     && e.involved_object.name.as_deref() == Some(key.name())
             })
-            .max_by_key(|e| e.metadata.creation_timestamp.as_ref().map(|t| t.0))
-            .map(|e| (e.reason.clone().unwrap_or_default(), e.message.clone().unwrap_or_default()))
+            .max_by_key(|e| (said_at(e), version(e)))
+            .map(|e| Warning {
+                reason: e.reason.clone().unwrap_or_default(),
+                message: e.message.clone().unwrap_or_default(),
+                age_s: said_at(e).map(|at| (self.now.as_second() - at.as_second()).max(0)),
+            })
     }
+}
+
+/// When an event was said last.
+fn said_at(event: &Event) -> Option<jiff::Timestamp> {
+    let series = event.series.as_ref().and_then(|series| Some(series.last_observed_time.as_ref()?.0));
+    let last = event.last_timestamp.as_ref().map(|at| at.0);
+    let once = event.event_time.as_ref().map(|at| at.0);
+    let made = event.metadata.creation_timestamp.as_ref().map(|at| at.0);
+    series.max(last).max(once).or(made)
+}
+
+/// Times of events are in seconds. Of two within one the API server wrote the one with the higher
+/// version later.
+fn version(event: &Event) -> u64 {
+    event.metadata.resource_version.as_deref().and_then(|version| version.parse().ok()).unwrap_or_default()
 }
 
 /// Reads a Service as the load balancer it wants to be; `None` for other types.
@@ -283,62 +421,17 @@ pub(crate) fn load_balancer(service: &Service) -> Option<LoadBalancer> {
         labels: service.labels().clone(),
         addresses: ingress.filter_map(|i| i.ip.as_deref()?.parse().ok()).collect(),
         class: spec.load_balancer_class.clone(),
+        shared: ServiceAnnotation::AllowSharedIp
+            .read(service.annotations())
+            .is_some_and(|found| !found.value.is_empty()),
         traffic_policy: spec.external_traffic_policy.clone().unwrap_or_else(|| "Cluster".to_owned()),
     })
-}
-
-/// The ConfigMap of the first releases. Who may not read it sees none.
-async fn configmap(client: &Client, namespace: &str) -> anyhow::Result<Option<ConfigMap>> {
-    match Api::<ConfigMap>::namespaced(client.clone(), namespace).get_opt(legacy::NAME).await {
-        Err(kube::Error::Api(status)) if status.is_forbidden() => Ok(None),
-        read => read.with_context(|| format!("cannot read ConfigMap {namespace}/{}", legacy::NAME)),
-    }
-}
-
-/// Objects of one of our kinds, one by one: one that cannot be read says so, as it does to
-/// controller and agents, and is not the end of the others.
-async fn list<K>(client: &Client, namespace: &str) -> anyhow::Result<Vec<K>>
-where
-    K: Resource<DynamicType = ()> + DeserializeOwned + Default,
-{
-    let resource = ApiResource::erase::<K>(&());
-    let api = Api::<DynamicObject>::namespaced_with(client.clone(), namespace, &resource);
-    let objects = items(api, ListParams::default(), &resource.kind).await?;
-    let read = |mut object: DynamicObject| {
-        if let Some(fields) = object.data.as_object_mut() {
-            fields.insert("metadata".to_owned(), serde_json::json!({}));
-        }
-        clarion_config::decode(object.metadata, object.data)
-    };
-    Ok(objects.into_iter().map(read).collect())
-}
-
-async fn all<K>(api: Api<K>, params: ListParams) -> anyhow::Result<Vec<K>>
-where
-    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug,
-{
-    items(api, params, &K::kind(&())).await
-}
-
-async fn items<K>(api: Api<K>, params: ListParams, kind: &str) -> anyhow::Result<Vec<K>>
-where
-    K: Clone + DeserializeOwned + Debug,
-{
-    match api.list(&params).await {
-        Ok(list) => Ok(list.items),
-        // Without a reason: what is said of an unknown kind is plain text, no Status.
-        Err(kube::Error::Api(status)) if status.code == 404 => {
-            anyhow::bail!(
-                "the cluster does not know {kind}: install the CRDs (`kubectl apply -k manifests/base`)"
-            )
-        }
-        Err(error) => Err(error).with_context(|| format!("cannot list {kind}")),
-    }
 }
 
 fn arcs<T>(items: Vec<T>) -> Vec<Arc<T>> {
     items.into_iter().map(Arc::new).collect()
 }
 
+mod read;
 #[cfg(test)]
 pub(crate) mod tests;

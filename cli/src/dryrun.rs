@@ -246,6 +246,11 @@ fn remedy(reason: PoolReason, pool: &Pool, plan: &Plan) -> String {
 }
 
 impl DryRun {
+    /// Whether the Service would have an address that somebody may announce.
+    pub(crate) fn is_good(&self) -> bool {
+        self.pool.is_some() && !(self.layer2_nodes.is_empty() && self.bgp_nodes.is_empty())
+    }
+
     /// The one thing to say to somebody who waits.
     pub(crate) fn advice(&self) -> String {
         if let Some(pool) = &self.pool {

@@ -6,6 +6,7 @@
 //! The configuration is read by `clarion-config`, the parser that controller and
 //! agent use, so the command cannot understand an object differently than they do.
 
+mod causes;
 mod cluster;
 mod convert;
 mod dryrun;
@@ -52,7 +53,7 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Pools, Services, nodes and problems on one screen.
+    /// Pools, Services, nodes and problems on one screen. Ends with 2 if there are problems.
     Status,
     /// Where one Service's address comes from, who announces it and why; of one without an
     /// address, or one that does not exist yet, what it would get.
@@ -61,7 +62,7 @@ enum Command {
         #[command(subcommand)]
         what: Option<Explain>,
         /// A file with Services that do not exist yet (`-` is standard input): what would
-        /// they get? Nothing is changed.
+        /// they get? Nothing is changed. Ends with 2 if one of them would not be reachable.
         #[arg(short, long, value_name = "FILE")]
         filename: Option<PathBuf>,
         /// The namespace of Services in the file that name none.
@@ -160,7 +161,9 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
                 reports.iter().map(explain::text).collect::<Vec<_>>().join("\n\n")
             };
             output::print(cli.output, &reports, human)?;
-            Ok(ExitCode::SUCCESS)
+            // Who asks before applying wants to know whether to.
+            let good = !reports.iter().any(explain::Report::wants_attention);
+            Ok(if good { ExitCode::SUCCESS } else { ExitCode::from(2) })
         }
         Command::Status => {
             let report = status::report(&cluster);

@@ -57,7 +57,14 @@ const ROOMS: &[Room] = &[
     // something else some day.
     Room {
         package: "kubectl-clarion",
-        may_use: &["clarion-core", "clarion-api", "clarion-config", "clarion-alloc", "clarion-controller"],
+        may_use: &[
+            "clarion-core",
+            "clarion-api",
+            "clarion-config",
+            "clarion-daemon",
+            "clarion-alloc",
+            "clarion-controller",
+        ],
     },
     Room { package: "xtask", may_use: &[] },
 ];
