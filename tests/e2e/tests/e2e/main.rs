@@ -15,6 +15,7 @@ mod operate;
 mod owners;
 mod placement;
 mod policies;
+mod quarrels;
 mod rights;
 mod scale;
 
@@ -39,6 +40,7 @@ fn main() -> ExitCode {
                 faults::CASES,
                 garbage::CASES,
                 owners::CASES,
+                quarrels::CASES,
             ],
         },
         Group { name: "chaos", spec: Spec::cluster, prepare: apply_base, cases: &[chaos::CASES] },
