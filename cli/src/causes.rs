@@ -301,7 +301,8 @@ fn node_cause(
             format!("externalTrafficPolicy is Local, and no endpoint serves on {all}"),
             format!(
                 "run a pod of it there (`kubectl get endpointslices -n {} -l kubernetes.io/service-name={} -o wide`), or set externalTrafficPolicy: Cluster",
-                key.namespace, key.name
+                key.namespace(),
+                key.name()
             ),
         ),
     };

@@ -7,7 +7,7 @@
 
 use std::time::{Duration, Instant};
 
-use clarion_daemon::{Refusals, chain};
+use clarion_daemon::{Answer, Refusals, chain};
 use futures::StreamExt;
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
@@ -30,9 +30,10 @@ const RENEW: Duration = Duration::from_secs(1);
 /// A holder that could not renew for so long leads no longer. What it has sent by then has
 /// the rest of [`DURATION`] to arrive or to be lost.
 const GIVE_UP: Duration = Duration::from_secs(3);
-/// Pause after a failed attempt. Doubled by one who does not lead yet,
+/// Pause after a failed attempt.
 const RETRY: Duration = Duration::from_millis(250);
-/// up to this: somebody must lead soon once the reason has gone.
+/// Doubled up to this by one who does not lead yet, while the API server says no. Somebody must lead
+/// soon once the reason has gone, and at once when an API server that was away is back.
 const LONGEST_RETRY: Duration = Duration::from_secs(8);
 /// The log's word for what is written here.
 const WHAT: &str = "the controller's Lease";
@@ -116,7 +117,7 @@ pub async fn run(
     stop: CancellationToken,
 ) {
     let api: Api<Lease> = Api::namespaced(client, &namespace);
-    let mut candidate = Candidate { api, me, seen: Seen::default(), leading, refusals };
+    let mut candidate = Candidate { api, me, seen: Seen::default(), leading, refusals, pause: RETRY };
     while !stop.is_cancelled() {
         if candidate.stand_by(&stop).await {
             candidate.lead(&stop).await;
@@ -140,6 +141,8 @@ struct Candidate {
     seen: Seen,
     leading: watch::Sender<Leading>,
     refusals: Refusals,
+    /// Before the next attempt of one who does not lead.
+    pause: Duration,
 }
 
 impl Candidate {
@@ -149,7 +152,6 @@ impl Candidate {
         let mut stream = std::pin::pin!(stream);
         let mut failing = false;
         let mut pause_until = Instant::now();
-        let mut pause = RETRY;
         loop {
             let free_at = self.seen.free_at(&self.me).map(|at| at.max(pause_until));
             tokio::select! {
@@ -158,8 +160,6 @@ impl Candidate {
                     Some(Ok(lease)) => {
                         failing = false;
                         self.seen.note(lease, Instant::now());
-                        // There is something new: an API server that is back, or another holder.
-                        (pause, pause_until) = (RETRY, Instant::now());
                     }
                     Some(Err(error)) if !failing => {
                         failing = true;
@@ -175,8 +175,7 @@ impl Candidate {
                         self.leading.send_replace(Some(begun + GIVE_UP));
                         return true;
                     }
-                    pause_until = Instant::now() + pause;
-                    pause = (pause * 2).min(LONGEST_RETRY);
+                    pause_until = Instant::now() + self.pause;
                 }
             }
         }
@@ -251,6 +250,7 @@ impl Candidate {
         match tokio::time::timeout(GIVE_UP, request).await {
             Ok(Ok(lease)) => {
                 self.refusals.taken(Instant::now(), WHAT);
+                self.pause = RETRY;
                 self.seen.note(Some(lease), Instant::now());
                 true
             }
@@ -263,7 +263,10 @@ impl Candidate {
                 false
             }
             Ok(Err(error)) => {
-                self.refusals.refused(Instant::now(), WHAT, &NAME, &error);
+                self.pause = match self.refusals.refused(Instant::now(), WHAT, &NAME, &error) {
+                    Answer::No(_) => (self.pause * 2).min(LONGEST_RETRY),
+                    Answer::None => RETRY,
+                };
                 false
             }
             Err(elapsed) => {
