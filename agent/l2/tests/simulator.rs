@@ -15,6 +15,8 @@ mod sim;
 mod ablation;
 #[path = "simulator/chaos.rs"]
 mod chaos;
+#[path = "simulator/created.rs"]
+mod created;
 #[path = "simulator/planned.rs"]
 mod planned;
 #[path = "simulator/scale.rs"]

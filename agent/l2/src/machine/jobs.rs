@@ -11,7 +11,7 @@ use clarion_fence::{ABLE, FLAG_ABLE, FLAG_OK, NodeId};
 
 use super::event::Event;
 use super::message::{Body, Item, MAX_ITEMS};
-use super::taker::THOROUGH;
+use super::taker::{NEW, THOROUGH};
 use super::timing::{ASSIGN_AGAIN, BEAT_GOOD, BEAT_LIMIT, LOOK_AGAIN, NEXT_TARGET};
 use super::{Machine, Placement, Turn};
 
@@ -208,7 +208,10 @@ impl Machine {
         } else if first != self.me {
             return !held;
         } else if self.fit(first, BEAT_LIMIT, turn) {
-            self.try_take(address, epoch, THOROUGH, turn);
+            // Where everybody's claims are known and there is none, nobody is to be robbed.
+            let heard = self.claims.complete(self.plan.nodes.len(), turn.now);
+            let new = heard && self.records.get(address).is_none();
+            self.try_take(address, epoch, if new { NEW } else { THOROUGH }, turn);
         }
         false
     }

@@ -423,6 +423,8 @@ impl Machine {
         self.replays.retain(|node| plan.nodes.contains(&node));
         self.hunts.retain(|node, _| plan.voters_of(*node).contains(&me));
         self.drop_unplanned(turn);
+        let places = &self.plan.places;
+        self.records.planned(|address| places.contains_key(address), turn.now);
         self.plan_moves(turn);
         self.wake(turn.now);
     }
@@ -433,6 +435,10 @@ impl Machine {
         for address in known {
             if !self.plan.places.contains_key(&address) {
                 self.give_up(address, turn);
+                if let Some(record) = self.records.get(address) {
+                    // The next plan may have it again, sooner than its owner hears of this one.
+                    self.records.early(address, record, turn.now);
+                }
                 self.records.forget(address);
                 self.jobs.remove(&address);
                 self.takes.remove(&address);

@@ -6,6 +6,13 @@ use std::net::IpAddr;
 
 use clarion_fence::NodeId;
 
+use super::timing::MS;
+
+/// Most records of addresses that no plan has (yet).
+const EARLY: usize = 4096;
+/// For so long they are kept: a plan that took longer is that of another life.
+const EARLY_LIFE: u64 = 60_000 * MS;
+
 /// A claim. The order decides between two owners, so the epoch comes first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Record {
@@ -23,6 +30,9 @@ pub(super) struct Records {
     all: BTreeMap<IpAddr, Record>,
     owned: BTreeMap<(NodeId, u64), BTreeSet<IpAddr>>,
     changed: BTreeSet<IpAddr>,
+    /// What was claimed of addresses that are not planned here, and when: others may have
+    /// a newer plan. Whoever takes such an address must know that it has an owner.
+    early: BTreeMap<IpAddr, (Record, u64)>,
 }
 
 impl Records {
@@ -47,6 +57,27 @@ impl Records {
             self.all.insert(address, record);
             self.changed.insert(address);
             self.owned.entry((record.node, record.inc)).or_default().insert(address);
+        }
+    }
+
+    /// Keeps a record of an address that is not planned; `false` if there are too many.
+    pub(super) fn early(&mut self, address: IpAddr, record: Record, now: u64) -> bool {
+        if self.early.len() >= EARLY && !self.early.contains_key(&address) {
+            return false;
+        }
+        let (known, at) = self.early.entry(address).or_insert((record, now));
+        (*known, *at) = ((*known).max(record), now);
+        true
+    }
+
+    /// What was known early of addresses that are planned now is known in earnest.
+    pub(super) fn planned(&mut self, planned: impl Fn(&IpAddr) -> bool, now: u64) {
+        for (address, (record, at)) in std::mem::take(&mut self.early) {
+            if planned(&address) {
+                self.raise(address, record);
+            } else if now.saturating_sub(at) <= EARLY_LIFE {
+                self.early.insert(address, (record, at));
+            }
         }
     }
 

@@ -15,7 +15,7 @@ use super::{Entry, Machine, Output, Turn};
 pub(super) struct Take {
     epoch: u64,
     since: u64,
-    asks: u64,
+    care: Care,
     asked: u64,
 }
 
@@ -26,10 +26,21 @@ impl Take {
     }
 }
 
-/// Questions where an executor has proof that the owner is fenced.
-const URGENT: u64 = 2;
-/// Questions where nobody has: at 5 % loss one in 100,000 owners is not heard.
-pub(super) const THOROUGH: u64 = 5;
+/// How carefully the segment is asked: so many questions, and so long an answer to
+/// each is waited for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Care {
+    asks: u64,
+    every: u64,
+}
+
+/// Where everybody's claims are known and the address has none: only who knows nothing of
+/// plans could have it.
+pub(super) const NEW: Care = Care { asks: 2, every: RESOLVE_AGAIN / 2 };
+/// Where an executor has proof that the owner is fenced.
+const URGENT: Care = Care { asks: 2, every: RESOLVE_AGAIN };
+/// Where nobody has: at 5 % loss one in 100,000 owners is not heard.
+pub(super) const THOROUGH: Care = Care { asks: 5, every: RESOLVE_AGAIN };
 
 impl Machine {
     /// ASSIGN, of another agent or of ourselves.
@@ -55,12 +66,12 @@ impl Machine {
         }
     }
 
-    /// Begins to ask the segment, so many times, unless that is under way.
-    pub(super) fn try_take(&mut self, address: IpAddr, epoch: u64, asks: u64, turn: &mut Turn<'_>) {
+    /// Begins to ask the segment, unless that is under way.
+    pub(super) fn try_take(&mut self, address: IpAddr, epoch: u64, care: Care, turn: &mut Turn<'_>) {
         if self.held.contains_key(&address) {
             return;
         }
-        let new = Take { epoch, since: turn.now, asks, asked: 0 };
+        let new = Take { epoch, since: turn.now, care, asked: 0 };
         let take = self.takes.entry(address).or_insert(new);
         take.epoch = take.epoch.max(epoch);
         self.wake(turn.now);
@@ -84,8 +95,9 @@ impl Machine {
         let mut prove = false;
         for (address, take) in under_way {
             let age = turn.now.saturating_sub(take.since);
-            let step = age / RESOLVE_AGAIN;
-            if step >= take.asks {
+            let Care { asks, every } = take.care;
+            let step = age / every;
+            if step >= asks {
                 self.finish(address, take, turn);
                 continue;
             }
@@ -94,7 +106,7 @@ impl Machine {
                 prove |= self.needs_segment();
                 self.takes.insert(address, Take { asked: step + 1, ..take });
             }
-            self.wake(take.since.saturating_add(RESOLVE_AGAIN * (step + 1)));
+            self.wake(take.since.saturating_add(every * (step + 1)));
         }
         if prove {
             turn.out.push(Output::ProveSegment);

@@ -217,3 +217,19 @@ fn a_restarted_agent_goes_on_with_what_the_maps_hold() {
     assert_eq!(machine.held().collect::<Vec<_>>(), [(ADDRESS, Entry { epoch: 4, inc: 5, station: ME })]);
     assert!(!bench.maps.entries.contains_key(&stale), "an entry of the incarnation before");
 }
+
+#[test]
+fn what_was_claimed_before_the_plan_came_is_known_when_it_comes() {
+    let mut bench = Bench::owner();
+    let later = IpAddr::from([192, 0, 2, 2]);
+    let items = vec![Item { address: later, epoch: 9 }];
+    let claim = encode(&bench.header(), &Body::Claim { node: OTHER, inc: 1, items }, &keys());
+    bench.give(Input::Datagram(claim));
+    assert_eq!(bench.machine.owner(later), None);
+    bench.give(plan(2, &[ME, OTHER], &[ADDRESS, later]));
+    let record = Some(Record { epoch: 9, node: OTHER, inc: 1 });
+    assert_eq!(bench.machine.owner(later), record);
+    bench.give(plan(3, &[ME, OTHER], &[ADDRESS]));
+    bench.give(plan(4, &[ME, OTHER], &[ADDRESS, later]));
+    assert_eq!(bench.machine.owner(later), record, "taken out of the plan for a moment");
+}

@@ -16,8 +16,8 @@ pub(super) const ASK_AGAIN: u64 = 5 * MS;
 pub(super) const ASSIGN_AGAIN: u64 = 10 * MS;
 /// After this long without a claim the next node of the list is assigned.
 pub(super) const NEXT_TARGET: u64 = 60 * MS;
-/// A taker asks the segment for the address at once and again each time this is
-/// over; unanswered after the last one, it takes the address.
+/// A taker asks the segment for the address at once and again each time this (of an
+/// address that is new, half of it) is over; unanswered after the last one, it takes it.
 pub(super) const RESOLVE_AGAIN: u64 = 4 * MS;
 /// A taker that did not run for this long asks anew: it may have missed answers.
 pub(super) const RESOLVE_STALL: u64 = 20 * MS;

@@ -1,7 +1,7 @@
 //! A controller that places, watches for orphans, and reaches nodes through an
 //! API that is slow, overtakes itself, and may be away.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -19,6 +19,8 @@ pub(crate) struct Controller {
     /// Since when nobody reports an address, by its index.
     unseen: Vec<u64>,
     pub(crate) orphans: bool,
+    /// Addresses that are still to be created.
+    unborn: BTreeMap<usize, Arc<Placement>>,
 }
 
 pub(crate) fn node_id(index: usize) -> NodeId {
@@ -54,6 +56,7 @@ impl Controller {
     pub(crate) fn new(config: &Config) -> Self {
         let nodes: BTreeSet<_> = (0..config.nodes).map(node_id).collect();
         let mut plan = Plan { version: 1, ..Plan::default() };
+        let mut unborn = BTreeMap::new();
         for index in 0..config.addresses {
             let order = (0..config.nodes.min(8))
                 .map(|i| node_id((index + i * (1 + index / config.nodes)) % config.nodes));
@@ -63,11 +66,16 @@ impl Controller {
                     list.push(node);
                 }
             }
-            plan.places.insert(address(index), Arc::new(Placement { epoch: 1, moves: false, nodes: list }));
+            let place = Arc::new(Placement { epoch: 1, moves: false, nodes: list });
+            if index + config.later < config.addresses {
+                plan.places.insert(address(index), place);
+            } else {
+                unborn.insert(index, place);
+            }
         }
         plan.voters = nodes.iter().map(|node| (*node, voters(&nodes, *node))).collect();
         plan.nodes = nodes;
-        Self { plan, unseen: vec![0; config.addresses], orphans: true }
+        Self { plan, unseen: vec![0; config.addresses], orphans: true, unborn }
     }
 }
 
@@ -80,7 +88,8 @@ impl World {
             .collect();
         for index in 0..self.config.addresses {
             let seen = self.answering(index).any(|n| reporting[n]);
-            if seen || !self.controller.orphans {
+            let unborn = self.controller.unborn.contains_key(&index);
+            if seen || unborn || !self.controller.orphans {
                 self.controller.unseen[index] = self.now;
             } else if self.now - self.controller.unseen[index] > ORPHAN {
                 let live: Vec<_> = (0..self.nodes.len()).filter(|i| reporting[*i]).collect();
@@ -116,6 +125,14 @@ impl World {
         place.nodes.insert(0, node_id(target));
         let text = format!("controller: address {index} to node {target}, epoch {}", place.epoch);
         self.line(text);
+    }
+
+    /// Plans an address for the first time.
+    pub(crate) fn create(&mut self, index: usize, target: usize) {
+        let Some(place) = self.controller.unborn.remove(&index) else { return };
+        self.controller.unseen[index] = self.now;
+        self.controller.plan.places.insert(address(index), place);
+        self.place(index, target, 1, false);
     }
 
     /// The order behind the owner changes: nothing may move.

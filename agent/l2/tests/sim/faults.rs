@@ -33,6 +33,8 @@ pub(crate) enum Fault {
     ApiAway(usize),
     ApiBack(usize),
     Reorder(usize),
+    /// An address that was not planned before, to a node.
+    Create(usize, usize),
     /// An address to a node, from its owner.
     Move(usize, usize),
     /// The same, as if it had no owner.
@@ -90,6 +92,10 @@ impl World {
             }
             Fault::Reorder(address) => {
                 self.reorder(address);
+                self.publish();
+            }
+            Fault::Create(address, node) => {
+                self.create(address, node);
                 self.publish();
             }
             Fault::Move(address, node) => {

@@ -45,6 +45,8 @@ pub(crate) struct Config {
     pub(crate) seed: u64,
     pub(crate) nodes: usize,
     pub(crate) addresses: usize,
+    /// So many of them, the last ones, are created later ([`Fault::Create`]).
+    pub(crate) later: usize,
     pub(crate) quality: Quality,
     pub(crate) timing: Timing,
     pub(crate) slow_watch: bool,
@@ -59,6 +61,7 @@ impl Config {
             seed,
             nodes,
             addresses: nodes * 2,
+            later: 0,
             quality: Quality { loss: 0.0, tail: false, doubled: 0.0 },
             timing: Timing { grace: 5000 * MS, ..Timing::default() },
             slow_watch: false,
