@@ -23,6 +23,8 @@ mod planned;
 mod scale;
 #[path = "simulator/single.rs"]
 mod single;
+#[path = "simulator/starved.rs"]
+mod starved;
 #[path = "simulator/times.rs"]
 mod times;
 

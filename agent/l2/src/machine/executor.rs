@@ -45,7 +45,9 @@ impl Machine {
     /// Up to which incarnation the peer is to be deposed, and since when.
     fn grounds(&mut self, node: NodeId, peer: &Peer, turn: &Turn<'_>) -> Option<(u64, u64)> {
         let (first, last) = self.records.incarnations(node)?;
-        let from = self.suspect_from(node, peer, turn).saturating_add(1);
+        // Not by the lease's end alone: whoever did not probe has heard nothing.
+        let silent = self.fence.unanswered_from(peer.rt).unwrap_or(u64::MAX);
+        let from = self.suspect_from(node, peer, turn).saturating_add(1).max(silent);
         if first < peer.inc && turn.now < from {
             // It began anew (boot, resignation): what it owned before is nobody's.
             let hunt = self.hunts.entry(node).or_default();

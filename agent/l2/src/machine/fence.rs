@@ -15,11 +15,16 @@ use clarion_fence::{ABLE, FLAG_GRANT, NEVER, NodeId, VOTERS, held, needed, probe
 
 use super::event::Event;
 use super::taker::THOROUGH;
-use super::timing::{LOOK_AGAIN, SEGMENT_LIVES, WATCH};
+use super::timing::{HURRY, LOOK_AGAIN, SEGMENT_LIVES, WATCH};
 use super::{Ability, Machine, Output, Turn};
 
 /// Most candidates that are probed at a time.
 const CANDIDATES: usize = 64;
+/// So many probes in a row must be unanswered, besides the lease having ended, before a peer
+/// is suspected. Who slept through a lease has probed nobody: all that it knows is that it slept.
+const UNANSWERED: usize = 3;
+/// One more is remembered, so that of a peer that is silent for long the third last counts.
+const ROUNDS: usize = UNANSWERED + 1;
 
 /// What is remembered between two looks.
 #[derive(Debug, Clone, Default)]
@@ -41,11 +46,28 @@ pub(super) struct Fence {
     next_probe: u64,
     recall: u64,
     voters_at: u64,
+    /// When all peers were probed last, the latest time last.
+    rounds: [u64; ROUNDS],
+    /// Rounds that follow one another at once.
+    hurry: usize,
 }
 
 impl Fence {
     pub(super) fn contacts(&self) -> &BTreeSet<NodeId> {
         &self.fresh
+    }
+
+    /// The agent stood still: leases may have ended at both ends for no other reason. The second
+    /// probe carries what the answer to the first one allows to grant.
+    pub(super) fn awake(&mut self) {
+        self.hurry = UNANSWERED;
+    }
+
+    /// When a peer whose last round trip began at `rt` has left enough probes unanswered;
+    /// `None` if it has not been sent so many since.
+    pub(super) fn unanswered_from(&self, rt: u64) -> Option<u64> {
+        let mut since = self.rounds.iter().filter(|round| **round > rt);
+        Some(since.nth(UNANSWERED - 1)?.saturating_add(HURRY))
     }
 }
 
@@ -53,8 +75,12 @@ impl Machine {
     pub(super) fn step_fence(&mut self, turn: &mut Turn<'_>) {
         if turn.now >= self.fence.next_probe {
             // Alone, everything depends on noticing others as soon as they return.
-            let pause = if self.fence.alone { self.timing.probe / 2 } else { self.timing.probe };
+            let usual = if self.fence.alone { self.timing.probe / 2 } else { self.timing.probe };
+            self.fence.hurry = self.fence.hurry.saturating_sub(1);
+            let pause = if self.fence.hurry > 0 { usual.min(HURRY) } else { usual };
             self.fence.next_probe = turn.now.saturating_add(pause);
+            self.fence.rounds.rotate_left(1);
+            self.fence.rounds[ROUNDS - 1] = turn.now;
             self.own.heartbeat = turn.now;
             self.follow_voters(turn);
             turn.kernel.set_own(self.own);

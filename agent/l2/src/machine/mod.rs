@@ -258,6 +258,9 @@ impl Machine {
             turn.note(Event::Stalled(now - self.polled));
             self.claims.contact(now);
         }
+        if now.saturating_sub(self.polled) > 2 * self.timing.probe {
+            self.fence.awake();
+        }
         if now.saturating_sub(self.polled) > RESOLVE_STALL && !self.takes.is_empty() {
             self.takes.values_mut().for_each(|take| take.restart(now));
         }

@@ -27,6 +27,8 @@ pub(super) const SEGMENT_WAIT: u64 = 25 * MS;
 pub(super) const SEGMENT_LIVES: u64 = 550 * MS;
 /// Between two looks at a segment, and between two looks at moves that wait.
 pub(super) const LOOK_AGAIN: u64 = 100 * MS;
+/// Between two probes of a peer when the agent has just stood still: well above a round trip.
+pub(super) const HURRY: u64 = 5 * MS;
 /// Between two looks at the fence and the peers while something is not as it should be.
 pub(super) const WATCH: u64 = 10 * MS;
 /// Between two looks at what could go home.
