@@ -26,7 +26,7 @@ const WAITING: usize = 65_536;
 const SLICE: usize = 64;
 /// Rounds after which nothing that is claimed is unknown: both are lost once in 400
 /// times at 5 % loss, and then there is still the question to the segment.
-const HEARD: u64 = 2;
+pub(super) const HEARD: u64 = 2;
 
 /// When what is claimed, and what waits to be sent.
 #[derive(Debug, Clone, Default)]
@@ -45,8 +45,8 @@ pub(super) struct Claims {
     since: u64,
 }
 
-/// How long it takes until every node of a cluster of so many was claimed to.
-const fn round(nodes: usize) -> u64 {
+/// How long it takes until every node of a cluster of so many has been claimed to.
+pub(super) const fn round(nodes: usize) -> u64 {
     CLAIM_EVERY * nodes.div_ceil(SLICE) as u64 + CLAIM_EVERY / 8
 }
 
@@ -107,7 +107,7 @@ impl Machine {
     }
 
     /// All nodes with an agent; without a plan, the peers that the kernel knows.
-    fn everybody(&self) -> Vec<NodeId> {
+    pub(super) fn everybody(&self) -> Vec<NodeId> {
         let nodes = if self.plan.nodes.is_empty() { &self.pairs } else { &self.plan.nodes };
         nodes.iter().copied().filter(|node| *node != self.me).collect()
     }
@@ -164,6 +164,11 @@ impl Machine {
         let mut newer: BTreeMap<(NodeId, u64), Vec<Item>> = BTreeMap::new();
         for Item { address, epoch } in items.iter().copied() {
             let record = Record { epoch, node, inc };
+            // Who is told of another's claim that it knows already has sought its owner.
+            let alive = from == node || self.orphans.seeks(address);
+            if alive && self.plan.places.contains_key(&address) {
+                self.orphans.claimed(address, turn.now);
+            }
             if !self.plan.places.is_empty() && !self.plan.places.contains_key(&address) {
                 // Not an address of ours, or of a plan that is still to come.
                 if !self.records.early(address, record, turn.now) {

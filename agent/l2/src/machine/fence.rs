@@ -137,6 +137,7 @@ impl Machine {
     /// that a dead one is not chosen; who stands last probes everybody.
     fn find_candidates(&mut self, turn: &mut Turn<'_>) {
         let mut wanted = self.courted();
+        wanted.append(&mut self.bereaved(turn.now));
         if self.fence.alone || self.fence.cut_off.is_some() {
             let others = |node: &NodeId| *node != self.me && !self.pairs.contains(node);
             wanted = self.plan.nodes.iter().copied().filter(others).collect();

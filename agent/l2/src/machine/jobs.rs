@@ -11,6 +11,7 @@ use clarion_fence::{ABLE, FLAG_ABLE, FLAG_OK, NodeId};
 
 use super::event::Event;
 use super::message::{Body, Item, MAX_ITEMS};
+use super::orphan::lot;
 use super::taker::{NEW, THOROUGH};
 use super::timing::{ASSIGN_AGAIN, BEAT_GOOD, BEAT_LIMIT, LOOK_AGAIN, NEXT_TARGET};
 use super::{Machine, Placement, Turn};
@@ -125,7 +126,19 @@ impl Machine {
             let mut candidates = candidates.filter(|n| *n != job.from && !job.tried.contains(n));
             candidates.find(|n| self.fit(*n, limit, turn))
         };
-        fit(BEAT_GOOD).or_else(|| fit(BEAT_LIMIT))
+        fit(BEAT_GOOD).or_else(|| fit(BEAT_LIMIT)).or_else(|| self.beyond(address, job, turn))
+    }
+
+    /// None of the list is left: somebody in sight that is not on it. Whether it may own the
+    /// address it knows itself, and takes it or not.
+    fn beyond(&self, address: IpAddr, job: &Job, turn: &Turn<'_>) -> Option<NodeId> {
+        if job.handover || self.timing.orphan.is_none() || self.plan.list(address).is_empty() {
+            return None;
+        }
+        let mine = Some(self.me).filter(|_| self.may_own(address));
+        let open = |n: &NodeId| *n != job.from && !job.tried.contains(n) && self.fit(*n, BEAT_GOOD, turn);
+        let open = self.pairs.iter().copied().chain(mine).filter(open);
+        open.max_by_key(|node| lot(address, *node))
     }
 
     /// Whether the node can be given an address: whole, able, heard just now, and

@@ -6,7 +6,7 @@
 //! | 0–7 | magic (2), version, kind, key, flags, number of items (2) |
 //! | 8–39 | sender, receiver, sender's incarnation, when sent (sender's boot clock, rising) |
 //! | … | CLAIM: node, incarnation |
-//! | … | ASSIGN, CLAIM: items of 24 bytes: address (IPv4 mapped), epoch |
+//! | … | all: items of 24 bytes: address (IPv4 mapped), epoch |
 //! | last 8 | SipHash-2-4 of all before |
 //!
 //! Integers are little-endian. The number of items is bounded by the datagram's
@@ -23,6 +23,8 @@ const MAGIC: [u8; 2] = [0xc2, 0xf3];
 const VERSION: u8 = 1;
 const ASSIGN: u8 = 1;
 const CLAIM: u8 = 2;
+const SEEK: u8 = 3;
+const SILENT: u8 = 4;
 const HANDOVER: u8 = 1;
 
 /// An address and an epoch of it.
@@ -41,6 +43,16 @@ pub enum Body {
     Assign {
         /// We answer for them with your MAC until you claim them.
         handover: bool,
+        /// At most [`MAX_ITEMS`].
+        items: Vec<Item>,
+    },
+    /// We have long heard of no owner of these. Have you?
+    Seek {
+        /// At most [`MAX_ITEMS`], each with the epoch that we know.
+        items: Vec<Item>,
+    },
+    /// Neither have we.
+    Silent {
         /// At most [`MAX_ITEMS`].
         items: Vec<Item>,
     },
@@ -110,6 +122,8 @@ pub fn encode(header: &Header, body: &Body, keys: &Keys) -> Vec<u8> {
     let (kind, flags, items): (u8, u8, &[Item]) = match body {
         Body::Assign { handover, items } => (ASSIGN, if *handover { HANDOVER } else { 0 }, items),
         Body::Claim { items, .. } => (CLAIM, 0, items),
+        Body::Seek { items } => (SEEK, 0, items),
+        Body::Silent { items } => (SILENT, 0, items),
     };
     let count = u16::try_from(items.len().min(MAX_ITEMS)).unwrap_or(0).to_le_bytes();
     let key = u8::try_from(keys.current.id).unwrap_or(0);
@@ -178,6 +192,8 @@ pub fn decode(datagram: &[u8], keys: &Keys) -> Result<(Header, Body), DecodeErro
     let count = usize::from(u16::from_le_bytes([c0, c1]));
     let body = match kind {
         ASSIGN => Body::Assign { handover: flags & HANDOVER != 0, items: rest.items(count)? },
+        SEEK => Body::Seek { items: rest.items(count)? },
+        SILENT => Body::Silent { items: rest.items(count)? },
         CLAIM => Body::Claim { node: rest.node()?, inc: rest.word()?, items: rest.items(count)? },
         _ => return Err(DecodeError::Foreign),
     };

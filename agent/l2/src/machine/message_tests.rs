@@ -25,6 +25,8 @@ fn bodies() -> impl Strategy<Value = Body> {
             inc,
             items
         }),
+        items().prop_map(|items| Body::Seek { items }),
+        items().prop_map(|items| Body::Silent { items }),
     ]
 }
 
@@ -62,7 +64,7 @@ proptest! {
     /// Under the right key, so that the reader behind the tag is reached.
     #[test]
     fn any_bytes_are_read_without_harm(
-        mut bytes in proptest::collection::vec(any::<u8>(), 0..1600), ours: bool, kind in 0u8..4, signed: bool,
+        mut bytes in proptest::collection::vec(any::<u8>(), 0..1600), ours: bool, kind in 0u8..6, signed: bool,
     ) {
         if ours && bytes.len() > 8 {
             bytes[..5].copy_from_slice(&[MAGIC[0], MAGIC[1], VERSION, kind, 1]);
@@ -71,7 +73,11 @@ proptest! {
             let tag = tag_bytes(&keys().current, &bytes);
             bytes.extend_from_slice(&tag.to_le_bytes());
         }
-        if let Ok((_, Body::Assign { items, .. } | Body::Claim { items, .. })) = decode(&bytes, &keys()) {
+        if let Ok((_, body)) = decode(&bytes, &keys()) {
+            let (Body::Assign { items, .. }
+            | Body::Claim { items, .. }
+            | Body::Seek { items }
+            | Body::Silent { items }) = body;
             prop_assert!(items.len() <= MAX_ITEMS);
         }
     }

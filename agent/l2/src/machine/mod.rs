@@ -12,6 +12,7 @@
 //! | `executor` | has a peer lost its addresses, and am I the one to say so? |
 //! | `jobs` | who gets an address, and did it take it? hand-over |
 //! | `home` | does it go back to whom the plan names first? |
+//! | `orphan` | has it lost its owner without anybody to say so? |
 //! | `taker` | may I take it? |
 //! | `claims` | who hears what I own, and who is right? |
 //! | `record`, `plan`, `message`, `replay`, `kernel`, `timing` | the nouns |
@@ -27,6 +28,7 @@ mod home;
 mod jobs;
 mod kernel;
 mod message;
+mod orphan;
 mod plan;
 mod record;
 mod replay;
@@ -53,6 +55,7 @@ use self::executor::Hunt;
 use self::fence::Fence;
 use self::home::Home;
 use self::jobs::Job;
+use self::orphan::Orphans;
 use self::record::Records;
 use self::replay::Replays;
 use self::taker::Take;
@@ -133,6 +136,7 @@ pub struct Machine {
     moved: Option<IpAddr>,
     moves_at: u64,
     home: Home,
+    orphans: Orphans,
     claims: Claims,
     replays: Replays,
     /// When the last datagram to each node was sent.
@@ -199,6 +203,7 @@ impl Machine {
             moved: None,
             moves_at: 0,
             home: Home::default(),
+            orphans: Orphans::default(),
             claims: Claims::default(),
             replays: Replays::default(),
             sent: BTreeMap::new(),
@@ -269,6 +274,7 @@ impl Machine {
         self.step_hunts(&mut turn);
         self.step_moves(&mut turn);
         self.step_home(&mut turn);
+        self.step_orphans(&mut turn);
         self.step_jobs(&mut turn);
         self.step_takes(&mut turn);
         self.step_claims(&mut turn);
@@ -369,6 +375,8 @@ impl Machine {
     fn datagram(&mut self, bytes: &[u8], turn: &mut Turn<'_>) {
         match self.admit(bytes, turn) {
             Ok((from, body)) => match body {
+                Body::Seek { items } => self.sought(from, &items, turn),
+                Body::Silent { items } => self.silent_too(from, &items, turn),
                 Body::Assign { handover, items } => {
                     for item in items {
                         self.assigned(item, handover, from, turn);
@@ -429,6 +437,7 @@ impl Machine {
         let places = &self.plan.places;
         self.records.planned(|address| places.contains_key(address), turn.now);
         self.plan_moves(turn);
+        self.plan_orphans(turn.now);
         self.wake(turn.now);
     }
 

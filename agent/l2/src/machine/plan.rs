@@ -34,6 +34,9 @@ pub struct Plan {
     pub nodes: BTreeSet<NodeId>,
     /// The voters of each node, by rank; of more than four the first four count.
     pub voters: BTreeMap<NodeId, Vec<NodeId>>,
+    /// Addresses that this node may own where its list has nobody left: it is fit for
+    /// them, and no list names all who are. The only part that differs from node to node.
+    pub beyond: BTreeSet<IpAddr>,
     /// The addresses.
     pub places: BTreeMap<IpAddr, Arc<Placement>>,
 }

@@ -46,7 +46,7 @@ impl Machine {
     /// ASSIGN, of another agent or of ourselves.
     pub(super) fn assigned(&mut self, item: Item, handover: bool, from: NodeId, turn: &mut Turn<'_>) {
         let Item { address, epoch } = item;
-        if self.own.flags & ABLE == 0 || !self.plan.places.contains_key(&address) || !self.ok(turn) {
+        if self.own.flags & ABLE == 0 || !self.may_own(address) || !self.ok(turn) {
             return;
         }
         if let Some(entry) = self.held.get(&address) {
@@ -79,7 +79,7 @@ impl Machine {
 
     /// Without leases, nothing but a living segment shows that the others are
     /// dead and not we.
-    fn needs_segment(&self) -> bool {
+    pub(super) fn needs_segment(&self) -> bool {
         self.fence.alone || self.plan.voters_of(self.me).len() == 1
     }
 

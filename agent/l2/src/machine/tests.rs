@@ -61,6 +61,7 @@ fn plan(version: u64, nodes: &[NodeId], addresses: &[IpAddr]) -> Input {
         nodes: nodes.iter().copied().collect(),
         // Nobody votes: what is tested here needs no lease.
         voters: BTreeMap::new(),
+        beyond: BTreeSet::new(),
         places: addresses.iter().map(|address| (*address, placement.clone())).collect(),
     }))
 }

@@ -31,6 +31,12 @@ pub(super) const LOOK_AGAIN: u64 = 100 * MS;
 pub(super) const HURRY: u64 = 5 * MS;
 /// Between two looks at the fence and the peers while something is not as it should be.
 pub(super) const WATCH: u64 = 10 * MS;
+/// Between two looks at what nobody claims.
+pub(super) const ORPHAN_LOOK: u64 = 250 * MS;
+/// Nodes of an address's list come so much before all others,
+pub(super) const ORPHAN_LAG: u64 = 500 * MS;
+/// who have their turns within this time.
+pub(super) const ORPHAN_TURNS: u64 = 5000 * MS;
 /// Between two looks at what could go home.
 pub(super) const HOME_LOOK: u64 = 500 * MS;
 /// After a decision that moved nothing (or not all), the next attempt.
@@ -65,6 +71,9 @@ pub struct Timing {
     /// How long the node that the plan names first must have been fit before it is
     /// handed what it lost, and the pause between two such moves; `None` = it never is.
     pub home: Option<u64>,
+    /// How long an address is left alone that nobody has claimed for two rounds of claims;
+    /// `None` = until the controller places it.
+    pub orphan: Option<u64>,
 }
 
 impl Default for Timing {
@@ -77,6 +86,7 @@ impl Default for Timing {
             grace: 120_000 * MS,
             available: Some(1000 * MS),
             home: Some(10_000 * MS),
+            orphan: Some(0),
         }
     }
 }

@@ -1,5 +1,5 @@
-//! A controller that places, watches for orphans, and reaches nodes through an
-//! API that is slow, overtakes itself, and may be away.
+//! A controller that places, and reaches nodes through an API that is slow, overtakes
+//! itself, and may be away. It does not know what the nodes do meanwhile.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -11,14 +11,8 @@ use clarion_l2::machine::{Placement, Plan};
 use super::MS;
 use super::world::{Config, Event, World};
 
-/// Unreported for this long, an address is placed anew.
-const ORPHAN: u64 = 2000 * MS;
-
 pub(crate) struct Controller {
     pub(crate) plan: Plan,
-    /// Since when nobody reports an address, by its index.
-    unseen: Vec<u64>,
-    pub(crate) orphans: bool,
     /// Addresses that are still to be created.
     unborn: BTreeMap<usize, Arc<Placement>>,
 }
@@ -58,11 +52,11 @@ impl Controller {
         let mut plan = Plan { version: 1, ..Plan::default() };
         let mut unborn = BTreeMap::new();
         for index in 0..config.addresses {
-            let order = (0..config.nodes.min(8))
-                .map(|i| node_id((index + i * (1 + index / config.nodes)) % config.nodes));
+            let length = config.nodes.min(config.list);
+            let order = (0..length).map(|i| node_id((index + i * (1 + index / config.nodes)) % config.nodes));
             let mut list: Vec<NodeId> = Vec::new();
-            for node in order.chain((0..config.nodes.min(8)).map(|i| node_id((index + i) % config.nodes))) {
-                if !list.contains(&node) {
+            for node in order.chain((0..length).map(|i| node_id((index + i) % config.nodes))) {
+                if !list.contains(&node) && list.len() < length {
                     list.push(node);
                 }
             }
@@ -75,37 +69,12 @@ impl Controller {
         }
         plan.voters = nodes.iter().map(|node| (*node, voters(&nodes, *node))).collect();
         plan.nodes = nodes;
-        Self { plan, unseen: vec![0; config.addresses], orphans: true, unborn }
+        plan.beyond = (0..config.addresses).map(address).collect();
+        Self { plan, unborn }
     }
 }
 
 impl World {
-    /// Looks at what nodes report and places anew what nobody reports.
-    pub(crate) fn control(&mut self) {
-        let mut changed = false;
-        let reporting: Vec<bool> = (0..self.nodes.len())
-            .map(|i| self.nodes[i].agent_runs() && self.nodes[i].api && self.whole(i))
-            .collect();
-        for index in 0..self.config.addresses {
-            let seen = self.answering(index).any(|n| reporting[n]);
-            let unborn = self.controller.unborn.contains_key(&index);
-            if seen || unborn || !self.controller.orphans {
-                self.controller.unseen[index] = self.now;
-            } else if self.now - self.controller.unseen[index] > ORPHAN {
-                let live: Vec<_> = (0..self.nodes.len()).filter(|i| reporting[*i]).collect();
-                if !live.is_empty() {
-                    let target = live[self.rng.below(live.len())];
-                    self.place(index, target, 3, false);
-                    self.controller.unseen[index] = self.now;
-                    changed = true;
-                }
-            }
-        }
-        if changed {
-            self.publish();
-        }
-    }
-
     fn greatest_epoch(&self, index: usize) -> u64 {
         let held =
             self.nodes.iter().filter_map(|n| n.maps.entries.get(&address(index))).map(|entry| entry.epoch);
@@ -130,7 +99,6 @@ impl World {
     /// Plans an address for the first time.
     pub(crate) fn create(&mut self, index: usize, target: usize) {
         let Some(place) = self.controller.unborn.remove(&index) else { return };
-        self.controller.unseen[index] = self.now;
         self.controller.plan.places.insert(address(index), place);
         self.place(index, target, 1, false);
     }
@@ -173,7 +141,10 @@ impl World {
     pub(crate) fn deliver_plan(&mut self, node: usize) {
         let slow = self.config.slow_watch && self.rng.chance(0.1);
         let delay = if slow { self.rng.range(0, 1500 * MS) } else { 2 * MS + self.rng.exp(4e6) as u64 };
-        let plan = Arc::clone(&self.published);
+        let mut plan = Arc::clone(&self.published);
+        if self.config.barred.contains(&node) {
+            Arc::make_mut(&mut plan).beyond.clear();
+        }
         self.schedule(self.now + delay, Event::Plan(node, plan));
     }
 }

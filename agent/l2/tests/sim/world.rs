@@ -45,7 +45,11 @@ pub(crate) struct Config {
     pub(crate) seed: u64,
     pub(crate) nodes: usize,
     pub(crate) addresses: usize,
-    /// So many of them, the last ones, are created later ([`Fault::Create`]).
+    /// Nodes on each address's list, at most.
+    pub(crate) list: usize,
+    /// Nodes that may own nothing but what a list names them for.
+    pub(crate) barred: Vec<usize>,
+    /// So many of the addresses, the last ones, are created later ([`Fault::Create`]).
     pub(crate) later: usize,
     pub(crate) quality: Quality,
     pub(crate) timing: Timing,
@@ -61,6 +65,8 @@ impl Config {
             seed,
             nodes,
             addresses: nodes * 2,
+            list: 8,
+            barred: Vec::new(),
             later: 0,
             quality: Quality { loss: 0.0, tail: false, doubled: 0.0 },
             timing: Timing { grace: 5000 * MS, ..Timing::default() },
@@ -86,7 +92,6 @@ pub(crate) enum Event {
     Timer(usize),
     Plan(usize, Arc<Plan>),
     Fault(Fault),
-    Control,
     Sample,
 }
 
@@ -179,7 +184,6 @@ impl World {
             world.schedule(at, Event::Fault(Fault::Boot(node)));
         }
         world.schedule(0, Event::Sample);
-        world.schedule(250 * MS, Event::Control);
         world
     }
 
@@ -223,10 +227,6 @@ impl World {
                 }
             }
             Event::Fault(fault) => self.strike(fault),
-            Event::Control => {
-                self.control();
-                self.schedule(self.now + 250 * MS, Event::Control);
-            }
             Event::Sample => {
                 self.sample();
                 self.schedule(self.now + self.config.sample, Event::Sample);

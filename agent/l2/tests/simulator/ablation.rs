@@ -113,10 +113,11 @@ fn without_anybody_passing_claims_on_overlaps_last_as_long_as_a_cut() {
 
 #[test]
 fn takers_that_do_not_ask_rob_owners() {
-    // The controller hears nothing of node 0 and thinks its addresses orphaned.
+    // The controller gives node 1 what node 0 has, which hears nothing of it.
     let run = |c| {
         let mut world = World::new(c);
         world.at(1500 * MS, Fault::ApiAway(0));
+        world.at(2000 * MS, Fault::Place(0, 1));
         world.run_until(4500 * MS);
         overlaps(&world.finish())
     };

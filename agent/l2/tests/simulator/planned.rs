@@ -97,7 +97,6 @@ fn the_last_node_standing_answers_everything_within_two_seconds() {
 #[test]
 fn a_consistent_cluster_stays_silent_without_a_majority() {
     let (_, verdict) = run(Config::new(1, 3).consistent(), 6000 * MS, |world| {
-        world.controller.orphans = false;
         world.at(STRIKE, Fault::PowerOff(1));
         world.at(STRIKE, Fault::PowerOff(2));
     });
