@@ -17,6 +17,8 @@ mod ablation;
 mod chaos;
 #[path = "simulator/created.rs"]
 mod created;
+#[path = "simulator/links.rs"]
+mod links;
 #[path = "simulator/orphans.rs"]
 mod orphans;
 #[path = "simulator/planned.rs"]

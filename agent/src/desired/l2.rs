@@ -46,6 +46,8 @@ impl Interfaces {
 pub struct Vip {
     /// Whether any node may own it.
     pub ownable: bool,
+    /// Whether this node may not, unless a list names it: one of the Services forbids it.
+    pub barred: bool,
     /// Where this node would announce it.
     pub interfaces: Interfaces,
     /// The Services that have it.
@@ -88,6 +90,7 @@ impl Collector {
         let advertisements = view.config.l2_advertisements(pool, &service.labels, service.shared)?;
         let found = self.found.entry(address).or_insert_with(|| Vip {
             ownable: false,
+            barred: false,
             interfaces: Interfaces::Named(BTreeSet::new()),
             services: BTreeSet::new(),
         });
@@ -101,6 +104,7 @@ impl Collector {
                 found.interfaces.join(interfaces(&advertisements, node));
             }
         }
+        found.barred |= here.is_err();
         here
     }
 

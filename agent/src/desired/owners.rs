@@ -21,6 +21,8 @@ pub struct Part {
     pub places: Vec<(IpAddr, Arc<Placement>)>,
     /// Nodes with an agent, each with its voters by rank.
     pub members: Vec<(NodeName, Vec<NodeId>)>,
+    /// Owners stay wherever they are.
+    pub stay: bool,
 }
 
 impl Part {
@@ -45,6 +47,7 @@ impl Part {
         Self {
             places: plan.addresses.iter().filter_map(planned_address).map(place).collect(),
             members: members.map(|m| (NodeName::new(m.node.as_str()), voters(&m.voters))).collect(),
+            stay: plan.stay,
         }
     }
 }
@@ -92,12 +95,14 @@ impl Owners {
                     plan.places.insert(*address, Arc::clone(place));
                 }
             }
+            plan.stay |= part.stay;
             for (name, voters) in &part.members {
                 names.insert(node_id(name), name.clone());
                 plan.voters.insert(node_id(name), voters.clone());
             }
         }
         plan.nodes = names.keys().copied().collect();
+        plan.barred = l2.iter().filter(|(_, vip)| vip.barred).map(|(address, _)| *address).collect();
         let key = key.or(former.key);
         if !plan.nodes.contains(&node_id(me)) {
             // Without voters this node would take itself for the only one.
@@ -172,8 +177,12 @@ mod tests {
     }
 
     fn vips(addresses: &[&str]) -> BTreeMap<IpAddr, Vip> {
-        let vip =
-            || Vip { ownable: true, interfaces: super::super::Interfaces::All, services: BTreeSet::new() };
+        let vip = || Vip {
+            ownable: true,
+            barred: false,
+            interfaces: super::super::Interfaces::All,
+            services: BTreeSet::new(),
+        };
         addresses.iter().map(|text| (text.parse().unwrap(), vip())).collect()
     }
 
@@ -222,6 +231,17 @@ mod tests {
         assert_eq!(none, owners);
         let gone = Owners::new(&"a".into(), [].iter(), &nodes, &vips(&[]), None, &owners);
         assert_eq!(epochs(&gone), []);
+    }
+
+    #[test]
+    fn what_a_node_may_not_own_and_whether_owners_stay_is_part_of_the_plan() {
+        let part = part(&json!({"members": [{"node": "a"}], "stay": true}));
+        let mut l2 = vips(&["192.0.2.1", "192.0.2.2"]);
+        l2.values_mut().next().unwrap().barred = true;
+        let owners = Owners::new(&"a".into(), [part].iter(), &nodes(&[]), &l2, None, &Owners::default());
+        let plan = owners.plan.unwrap();
+        assert_eq!(plan.barred, ["192.0.2.1".parse().unwrap()].into());
+        assert!(plan.stay);
     }
 
     #[test]

@@ -141,7 +141,8 @@ fn set(names: &[&str]) -> BTreeSet<String> {
 #[test]
 fn the_whole_value_of_a_plain_service() {
     let desired = desired(&me("n2"), &view());
-    let vip = Vip { ownable: true, interfaces: Interfaces::All, services: [key("web")].into() };
+    let vip =
+        Vip { ownable: true, barred: false, interfaces: Interfaces::All, services: [key("web")].into() };
     let expected = Desired {
         node_addresses: vec![ip("192.0.2.2")],
         l2: [(ip("198.51.100.1"), vip.clone()), (ip("2001:db8:5::1"), vip)].into(),
@@ -232,8 +233,9 @@ fn each_reason_not_to_own() {
         let desired = desired(&me("n1"), &view);
         assert_eq!(desired.services[&key("web")].l2, reason, "{what}");
         assert_eq!(super::tests::candidates(&view, false), set(candidates), "{what}");
-        let ownable = desired.l2.get(&ip("198.51.100.1")).is_some_and(|vip| vip.ownable);
-        assert_eq!(ownable, !candidates.is_empty(), "{what}");
+        let vip = desired.l2.get(&ip("198.51.100.1"));
+        assert_eq!(vip.is_some_and(|vip| vip.ownable), !candidates.is_empty(), "{what}");
+        assert_eq!(vip.is_some_and(|vip| !vip.barred), candidates.contains(&"n1"), "{what}");
     }
 }
 

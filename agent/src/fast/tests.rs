@@ -50,6 +50,7 @@ struct Case {
 fn case(owner: Option<&str>) -> Case {
     let vip = |_: &str| Vip {
         ownable: true,
+        barred: false,
         interfaces: Interfaces::All,
         services: ["web".parse().unwrap()].into(),
     };

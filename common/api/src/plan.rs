@@ -47,6 +47,10 @@ pub struct OwnerPlanSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(transform = Shape::any().with("maxItems", SHARD.into()))]
     pub members: Vec<PlannedMember>,
+    /// Beside members: an owner stays for as long as it may, wherever lists begin (`--l2-rebalance
+    /// never`). Otherwise what a failure moved goes back to the first of its list.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub stay: bool,
 }
 
 /// An address and who may own it.

@@ -10,7 +10,7 @@ use clarion_api::{
 };
 use clarion_config::{Plans, planned_address};
 use clarion_core::NodeName;
-use clarion_placement::{Now, Placement, Planned, Settings, voters};
+use clarion_placement::{Now, Placement, Planned, Rebalance, Settings, voters};
 use kube::ResourceExt;
 
 use super::Stored;
@@ -63,6 +63,8 @@ pub struct Planning {
     voters: BTreeMap<NodeName, Vec<NodeName>>,
     addresses: Shards<IpAddr>,
     members: Shards<NodeName>,
+    /// Whether owners stay wherever they are (`--l2-rebalance never`).
+    stay: bool,
     /// Until the first plan: stored addresses that may not be in layer 2 any more.
     unconfirmed: Vec<IpAddr>,
 }
@@ -80,6 +82,7 @@ impl Planning {
             voters: plans.members,
             addresses: Shards::default(),
             members: Shards::default(),
+            stay: settings.rebalance == Rebalance::Never,
         };
         for object in stored {
             let version = Stored::of(&object.metadata);
@@ -96,6 +99,9 @@ impl Planning {
                 Some((Part::Members, number)) => {
                     let nodes = object.spec.members.iter().map(|member| NodeName::new(member.node.as_str()));
                     planning.members.restore(number, version, nodes);
+                    if object.spec.stay != planning.stay {
+                        planning.members.rewrite(number);
+                    }
                 }
                 None => tracing::warn!(
                     name = object.name_any(),
@@ -161,7 +167,7 @@ impl Planning {
         // Who is to own comes before who watches over it.
         if let Some((number, action)) = self.addresses.next(now) {
             let addresses = self.addresses.keys(number).map(|address| self.entry(*address)).collect();
-            let spec = OwnerPlanSpec { addresses, members: Vec::new() };
+            let spec = OwnerPlanSpec { addresses, ..OwnerPlanSpec::default() };
             return Some(write(Part::Addresses, number, action, spec));
         }
         let (number, action) = self.members.next(now)?;
@@ -170,7 +176,8 @@ impl Planning {
             voters: self.voters.get(node).into_iter().flatten().map(ToString::to_string).collect(),
         };
         let members = self.members.keys(number).map(member).collect();
-        Some(write(Part::Members, number, action, OwnerPlanSpec { addresses: Vec::new(), members }))
+        let spec = OwnerPlanSpec { addresses: Vec::new(), members, stay: self.stay };
+        Some(write(Part::Members, number, action, spec))
     }
 
     /// A write has ended.

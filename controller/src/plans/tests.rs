@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use clarion_api::{OwnerPlan, SHARD};
 use clarion_config::{Config, L2Advertisement, Plans, Pool};
 use clarion_core::{LabelSelector, Labels, NodeName, OwnerList, PoolName, ServiceKey, VipSet};
-use clarion_placement::{Now, Settings};
+use clarion_placement::{Now, Rebalance, Settings};
 use serde_json::{Value, json};
 
 use super::{Action, Feed, Planning, Stored, Wrote};
@@ -130,8 +130,12 @@ impl Bench {
 
     /// Another controller begins, with what is stored.
     fn restart(&mut self) {
+        self.restart_with(Settings::default());
+    }
+
+    fn restart_with(&mut self, settings: Settings) {
         let stored: Vec<_> = self.stored.values().cloned().collect();
-        self.planning = Planning::start(Settings::default(), &mut self.world, &stored);
+        self.planning = Planning::start(settings, &mut self.world, &stored);
     }
 
     fn plans(&self) -> Plans {
@@ -338,4 +342,18 @@ async fn a_first_address_is_told_before_it_is_written_and_taken_back_if_it_is_no
     feed.foretell(&plain("a", &["192.0.2.9"]), &write(new)).await;
     feed.foretell(&pending, &write(VipSet::default())).await;
     assert_eq!(told(&mut news), []);
+}
+
+#[test]
+fn agents_are_told_whether_owners_stay_and_nothing_else_is_written_for_it() {
+    let mut bench = Bench::new(vec![plain("a", &["192.0.2.1"])]);
+    let stay = |bench: &Bench| bench.stored.values().map(|object| object.spec.stay).collect::<Vec<_>>();
+    assert_eq!(stay(&bench), [false, false]);
+    for (rebalance, told) in [(Rebalance::Never, true), (Settings::default().rebalance, false)] {
+        bench.restart_with(Settings { rebalance, ..Settings::default() });
+        assert_eq!(bench.settle(), ["members-0".to_owned()].into());
+        // By name: addresses-0, members-0.
+        assert_eq!(stay(&bench), [false, told]);
+        assert_eq!(bench.settle(), BTreeSet::new());
+    }
 }

@@ -164,11 +164,10 @@ impl Machine {
         let mut newer: BTreeMap<(NodeId, u64), Vec<Item>> = BTreeMap::new();
         for Item { address, epoch } in items.iter().copied() {
             let record = Record { epoch, node, inc };
-            // Who is told of another's claim that it knows already has sought its owner.
-            let alive = from == node || self.orphans.seeks(address);
-            if alive && self.plan.places.contains_key(&address) {
+            if from == node && self.plan.places.contains_key(&address) {
                 self.orphans.claimed(address, turn.now);
             }
+            self.orphans.assured(address, turn.now);
             if !self.plan.places.is_empty() && !self.plan.places.contains_key(&address) {
                 // Not an address of ours, or of a plan that is still to come.
                 if !self.records.early(address, record, turn.now) {

@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use clarion_fence::{Asked, Kind, Message, NodeId, Peer, Vote, depose};
 
 use super::event::Event;
-use super::timing::{ASK_AGAIN, HUNT_AGAIN, STAGGER};
+use super::timing::{ASK_AGAIN, HUNT_AGAIN};
 use super::{Machine, Output, Turn};
 
 /// What is under way about one peer.
@@ -63,8 +63,9 @@ impl Machine {
             self.hunts.remove(&node);
             return;
         };
+        let stagger = self.timing.stagger;
         let rank = self.plan.voters_of(node).iter().position(|voter| *voter == self.me).unwrap_or(0);
-        let due = from.saturating_add(STAGGER.saturating_mul(rank as u64));
+        let due = from.saturating_add(stagger.saturating_mul(rank as u64));
         let hunt = self.hunts.entry(node).or_default();
         let due = due.max(hunt.not_before);
         if turn.now < due {
@@ -77,7 +78,7 @@ impl Machine {
                 // Too few promises in time. Another may have collected at the same
                 // moment: the ranks part ways, and the first holds back no more.
                 hunt.failed = rank == 0;
-                let again = turn.now.saturating_add(STAGGER.saturating_mul(rank as u64));
+                let again = turn.now.saturating_add(stagger.saturating_mul(rank as u64));
                 self.postpone(node, again);
             }
             Some(collection) if turn.now.saturating_sub(collection.asked) >= ASK_AGAIN => {

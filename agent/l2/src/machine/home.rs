@@ -28,7 +28,7 @@ pub(super) struct Home {
 
 impl Machine {
     pub(super) fn step_home(&mut self, turn: &mut Turn<'_>) {
-        let Some(pause) = self.timing.home else { return };
+        let Some(pause) = self.timing.home.filter(|_| !self.plan.stay) else { return };
         if turn.now >= self.home.look_at {
             self.home.look_at = turn.now.saturating_add(HOME_LOOK);
             let homes = self.homes();

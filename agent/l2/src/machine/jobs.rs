@@ -208,7 +208,8 @@ impl Machine {
     /// Whether nothing is left to do about what the plan says of an address.
     fn settled(&mut self, address: IpAddr, turn: &mut Turn<'_>) -> bool {
         let Some(place) = self.plan.places.get(&address) else { return true };
-        let (epoch, moves) = (place.epoch, place.moves);
+        let stays = self.plan.stay && place.nodes.contains(&self.me);
+        let (epoch, moves) = (place.epoch, place.moves && !stays);
         let Some(first) = place.nodes.first().copied() else { return true };
         if self.records.epoch(address) >= epoch {
             return true;

@@ -17,7 +17,7 @@ use clarion_fence::{ABLE, Key, NodeId, tag_bytes};
 use super::claims::{HEARD, round};
 use super::message::{Body, Item, MAX_ITEMS};
 use super::taker::THOROUGH;
-use super::timing::{BEAT_LIMIT, MS, ORPHAN_LAG, ORPHAN_LOOK, ORPHAN_TURNS};
+use super::timing::{BEAT_LIMIT, CLAIM_EVERY, MS, ORPHAN_LAG, ORPHAN_LOOK, ORPHAN_TURNS};
 use super::{Machine, Turn};
 
 /// Addresses that are sought at a time, since each makes frames on the segment.
@@ -30,19 +30,24 @@ pub(super) struct Orphans {
     claimed: BTreeMap<IpAddr, u64>,
     /// Addresses whose owner is sought, and who has not heard it either.
     sought: BTreeMap<IpAddr, BTreeSet<NodeId>>,
+    /// Addresses that were sought in vain, and when.
+    assured: BTreeMap<IpAddr, u64>,
     look_at: u64,
 }
 
 impl Orphans {
-    /// The address was claimed by its owner, or somebody knows of an owner that lives.
+    /// The address was claimed by its owner.
     pub(super) fn claimed(&mut self, address: IpAddr, now: u64) {
         self.claimed.insert(address, now);
         self.sought.remove(&address);
     }
 
-    /// Whether the owner of this address is sought.
-    pub(super) fn seeks(&self, address: IpAddr) -> bool {
-        self.sought.contains_key(&address)
+    /// Somebody knows of an owner that lives. That is not told on as if it had been heard here:
+    /// two nodes would assure each other of it for ever.
+    pub(super) fn assured(&mut self, address: IpAddr, now: u64) {
+        if self.sought.remove(&address).is_some() {
+            self.assured.insert(address, now);
+        }
     }
 
     fn silent(&self, address: IpAddr, now: u64) -> u64 {
@@ -62,13 +67,18 @@ pub(super) fn lot(address: IpAddr, node: NodeId) -> u64 {
 impl Machine {
     /// Whether this node may own the address, by its list or by what it knows itself.
     pub(super) fn may_own(&self, address: IpAddr) -> bool {
-        self.plan.list(address).contains(&self.me) || self.plan.beyond.contains(&address)
+        self.plan.list(address).contains(&self.me) || self.fit_for(address)
+    }
+
+    fn fit_for(&self, address: IpAddr) -> bool {
+        self.plan.places.contains_key(&address) && !self.plan.barred.contains(&address)
     }
 
     /// The plan's addresses; one that is new has time to be claimed.
     pub(super) fn plan_orphans(&mut self, now: u64) {
         let plan = &self.plan;
         self.orphans.sought.retain(|address, _| plan.places.contains_key(address));
+        self.orphans.assured.retain(|address, _| plan.places.contains_key(address));
         self.orphans.claimed.retain(|address, _| plan.places.contains_key(address));
         for address in plan.places.keys() {
             self.orphans.claimed.entry(*address).or_insert(now);
@@ -179,7 +189,9 @@ impl Machine {
             let busy = self.held.contains_key(address)
                 || self.jobs.contains_key(address)
                 || self.takes.contains_key(address);
-            *silent > patience && !busy && self.my_turn(*address, *silent - patience, turn)
+            let assured = self.orphans.assured.get(address);
+            let again = assured.is_none_or(|at| turn.now.saturating_sub(*at) >= CLAIM_EVERY);
+            *silent > patience && !busy && again && self.my_turn(*address, *silent - patience, turn)
         });
         due.map(|(address, _)| address).take(AT_ONCE).collect()
     }
@@ -189,7 +201,7 @@ impl Machine {
         let list = self.plan.list(address);
         match list.iter().find(|node| self.fit(**node, BEAT_LIMIT, turn)) {
             Some(first) => *first == self.me,
-            None if list.is_empty() || !self.plan.beyond.contains(&address) => false,
+            None if list.is_empty() || !self.fit_for(address) => false,
             // Who else may own it is not known here: one after the other, whoever claims
             // it first ends the others' wait.
             None => {

@@ -34,9 +34,11 @@ pub struct Plan {
     pub nodes: BTreeSet<NodeId>,
     /// The voters of each node, by rank; of more than four the first four count.
     pub voters: BTreeMap<NodeId, Vec<NodeId>>,
-    /// Addresses that this node may own where its list has nobody left: it is fit for
-    /// them, and no list names all who are. The only part that differs from node to node.
-    pub beyond: BTreeSet<IpAddr>,
+    /// An owner that is on the list stays, wherever the list begins: nothing goes home.
+    pub stay: bool,
+    /// Addresses that this node may not own, unless a list names it: of all others it is fit
+    /// for it may be the last one left. The only part that differs from node to node.
+    pub barred: BTreeSet<IpAddr>,
     /// The addresses.
     pub places: BTreeMap<IpAddr, Arc<Placement>>,
 }

@@ -61,7 +61,8 @@ fn plan(version: u64, nodes: &[NodeId], addresses: &[IpAddr]) -> Input {
         nodes: nodes.iter().copied().collect(),
         // Nobody votes: what is tested here needs no lease.
         voters: BTreeMap::new(),
-        beyond: BTreeSet::new(),
+        stay: false,
+        barred: BTreeSet::new(),
         places: addresses.iter().map(|address| (*address, placement.clone())).collect(),
     }))
 }

@@ -8,8 +8,6 @@ use clarion_fence::Times;
 /// A millisecond.
 pub const MS: u64 = 1_000_000;
 
-/// Voters of the second rank wait this much longer than those of the first.
-pub(super) const STAGGER: u64 = 15 * MS;
 /// Between two ASKs to a voter that has not answered.
 pub(super) const ASK_AGAIN: u64 = 5 * MS;
 /// Between two ASSIGNs of one job.
@@ -61,6 +59,8 @@ pub struct Timing {
     pub lease: u64,
     /// How long votes may be collected: well above a round trip between agents.
     pub window: u64,
+    /// Voters of the second rank wait this much longer than those of the first.
+    pub stagger: u64,
     /// Fenced for this long while its voters are heard, a node begins anew.
     pub resign: u64,
     /// How long the kernel goes on without an agent.
@@ -82,6 +82,7 @@ impl Default for Timing {
             probe: 30 * MS,
             lease: 120 * MS,
             window: 50 * MS,
+            stagger: 15 * MS,
             resign: 1000 * MS,
             grace: 120_000 * MS,
             available: Some(1000 * MS),

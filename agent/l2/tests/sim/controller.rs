@@ -49,7 +49,7 @@ pub(crate) fn voters(members: &BTreeSet<NodeId>, node: NodeId) -> Vec<NodeId> {
 impl Controller {
     pub(crate) fn new(config: &Config) -> Self {
         let nodes: BTreeSet<_> = (0..config.nodes).map(node_id).collect();
-        let mut plan = Plan { version: 1, ..Plan::default() };
+        let mut plan = Plan { version: 1, stay: config.stay, ..Plan::default() };
         let mut unborn = BTreeMap::new();
         for index in 0..config.addresses {
             let length = config.nodes.min(config.list);
@@ -69,7 +69,6 @@ impl Controller {
         }
         plan.voters = nodes.iter().map(|node| (*node, voters(&nodes, *node))).collect();
         plan.nodes = nodes;
-        plan.beyond = (0..config.addresses).map(address).collect();
         Self { plan, unborn }
     }
 }
@@ -143,7 +142,8 @@ impl World {
         let delay = if slow { self.rng.range(0, 1500 * MS) } else { 2 * MS + self.rng.exp(4e6) as u64 };
         let mut plan = Arc::clone(&self.published);
         if self.config.barred.contains(&node) {
-            Arc::make_mut(&mut plan).beyond.clear();
+            let plan = Arc::make_mut(&mut plan);
+            plan.barred = plan.places.keys().copied().collect();
         }
         self.schedule(self.now + delay, Event::Plan(node, plan));
     }

@@ -25,6 +25,8 @@ pub(crate) struct Maps {
     pub(crate) touched: Vec<IpAddr>,
     /// Tamper: promises end by themselves after this long.
     pub(crate) promise_ends: Option<u64>,
+    /// Tamper: one lease is enough.
+    pub(crate) one_lease: bool,
     /// Tamper: nobody remembers to whom a promise was made.
     pub(crate) shared_promise: bool,
 }
@@ -42,7 +44,9 @@ impl Kernel for Maps {
         self.own
     }
     fn set_own(&mut self, own: Own) {
-        self.own = Some(own);
+        let needs =
+            if self.one_lease && own.needs != clarion_fence::NEVER { own.needs.min(1) } else { own.needs };
+        self.own = Some(Own { needs, ..own });
     }
     fn leases(&self) -> Leases {
         self.leases.0

@@ -35,7 +35,10 @@ pub(crate) enum Tamper {
     NoForwarding,
     /// Takers hear no answer of the segment.
     NoResolve,
-
+    /// One lease is enough, whatever the majority.
+    NoMajority,
+    /// Any segment counts as proven, also one that nobody lives on.
+    NoProof,
     /// Nobody learns of an agent's heartbeat.
     NoHeartbeat,
 }
@@ -45,6 +48,8 @@ pub(crate) struct Config {
     pub(crate) seed: u64,
     pub(crate) nodes: usize,
     pub(crate) addresses: usize,
+    /// `--l2-rebalance never`.
+    pub(crate) stay: bool,
     /// Nodes on each address's list, at most.
     pub(crate) list: usize,
     /// Nodes that may own nothing but what a list names them for.
@@ -65,6 +70,7 @@ impl Config {
             seed,
             nodes,
             addresses: nodes * 2,
+            stay: false,
             list: 8,
             barred: Vec::new(),
             later: 0,
@@ -246,7 +252,8 @@ impl World {
         n.incs = n.incs.max(n.maps.own.map_or(0, |own| own.inc)) + 1;
         let promise_ends = (self.config.tamper == Some(Tamper::PromiseEnds)).then_some(100 * MS);
         let shared_promise = self.config.tamper == Some(Tamper::SharedPromise);
-        n.maps = Maps { promise_ends, shared_promise, ..Maps::default() };
+        let one_lease = self.config.tamper == Some(Tamper::NoMajority);
+        n.maps = Maps { promise_ends, shared_promise, one_lease, ..Maps::default() };
         self.start_agent(node);
     }
 
@@ -373,6 +380,9 @@ impl World {
                     for to in (0..self.nodes.len()).filter(|to| *to != node) {
                         self.transmit(node, to, Packet::WhoHas(address));
                     }
+                }
+                Output::ProveSegment if self.config.tamper == Some(Tamper::NoProof) => {
+                    self.schedule(self.now, Event::Arrive { to: node, from: node, packet: Packet::Pong });
                 }
                 Output::ProveSegment => self.transmit(node, self.config.nodes, Packet::Ping),
                 Output::Announce(_) => {}

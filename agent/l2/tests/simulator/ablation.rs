@@ -2,6 +2,7 @@
 
 use crate::sim::faults::rough;
 use crate::sim::{Config, Fault, MS, Mix, Tamper, Verdict, World};
+use clarion_l2::machine::Timing;
 
 use super::chaos;
 
@@ -122,6 +123,94 @@ fn takers_that_do_not_ask_rob_owners() {
         overlaps(&world.finish())
     };
     caught(Tamper::NoResolve, 5, run, |s| rough(s, 3));
+}
+
+/// As [`caught`], for what the machine's times switch off.
+fn missed(
+    what: &str,
+    seeds: u64,
+    bad: impl Fn(Config) -> bool,
+    base: impl Fn(u64) -> Config,
+    off: fn(&mut Timing),
+) {
+    let without = |seed| {
+        let mut config = base(seed);
+        off(&mut config.timing);
+        config
+    };
+    let Some(seed) = (0..seeds).find(|seed| bad(without(*seed))) else {
+        panic!("{what}: not noticed within {seeds} seeds")
+    };
+    assert!(!bad(base(seed)), "{what}: seed {seed} fails with the safeguard too");
+    println!("{what}: noticed at seed {seed}");
+}
+
+#[test]
+fn without_resignation_a_deposed_node_stays_fenced() {
+    let run = |c| {
+        let mut world = World::new(c);
+        world.pair(2000 * MS, 4000 * MS, Fault::Cut(0), Fault::Mend(0));
+        world.run_until(8000 * MS);
+        !world.finish().fenced.is_empty()
+    };
+    missed("resignation", 5, run, |s| Config::new(s, 3), |timing| timing.resign = u64::MAX);
+}
+
+#[test]
+fn without_the_orphans_rule_what_voters_forgot_stays_dark() {
+    let run = |c| {
+        let mut world = World::new(Config { list: 2, ..c });
+        for node in [0, 1, 2, 10, 11] {
+            world.at(4000 * MS, Fault::PowerOff(node));
+        }
+        world.run_until(12_000 * MS);
+        !world.finish().unanswered.is_empty()
+    };
+    missed("orphans", 5, run, |s| Config::new(s, 12), |timing| timing.orphan = None);
+}
+
+#[test]
+fn without_the_last_standing_two_of_three_leave_everything_dark() {
+    let run = |c| {
+        let mut world = World::new(c);
+        for node in [1, 2] {
+            world.at(2000 * MS, Fault::PowerOff(node));
+        }
+        world.run_until(6000 * MS);
+        !world.finish().unanswered.is_empty()
+    };
+    missed("last standing", 5, run, |s| Config::new(s, 3), |timing| timing.available = None);
+}
+
+#[test]
+fn without_a_stagger_voters_ask_at_once_and_all_too_late() {
+    let run = |c: Config| {
+        let verdict = struck(c, Fault::PowerOff(0), None);
+        verdict.dark.iter().any(|spell| spell.from >= 2000 * MS && spell.length() > 165 * MS)
+    };
+    missed("stagger", 400, run, |s| Config::new(s, 3), |timing| timing.stagger = 0);
+}
+
+#[test]
+fn without_a_majority_both_sides_of_a_split_answer() {
+    let run = |c| {
+        let mut world = World::new(Config::consistent(c));
+        world.at(2000 * MS, Fault::Split(2, false));
+        world.run_until(5000 * MS);
+        overlaps(&world.finish())
+    };
+    caught(Tamper::NoMajority, 5, run, |s| Config::new(s, 5));
+}
+
+#[test]
+fn without_a_proof_of_the_segment_a_node_that_is_cut_off_takes_all() {
+    let run = |c| {
+        let mut world = World::new(c);
+        world.at(2000 * MS, Fault::Cut(0));
+        world.run_until(5000 * MS);
+        world.finish().moves[1] > 0
+    };
+    caught(Tamper::NoProof, 5, run, |s| Config::new(s, 2));
 }
 
 #[test]

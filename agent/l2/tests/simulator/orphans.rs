@@ -2,7 +2,7 @@
 //! to the last node, records forgotten, first owners that never came.
 
 use crate::sim::faults::rough;
-use crate::sim::{Config, Fault, MS, Verdict, World};
+use crate::sim::{Config, Fault, MS, Spell, Verdict, World};
 use crate::{seeds, wanted};
 
 const STRIKE: u64 = 4000 * MS;
@@ -18,8 +18,8 @@ fn run(config: Config, prepare: impl Fn(&mut World)) -> (World, Verdict) {
 
 /// From the strike until all is answered.
 fn dark(verdict: &Verdict) -> u64 {
-    let late = verdict.dark.iter().filter(|spell| spell.until > STRIKE);
-    late.map(|spell| spell.until - STRIKE.min(spell.until)).max().unwrap_or(0)
+    let struck = |spell: &&Spell| spell.until > STRIKE && spell.from < STRIKE + 300 * MS;
+    verdict.dark.iter().filter(struck).map(|spell| spell.until - STRIKE).max().unwrap_or(0)
 }
 
 fn check(what: &str, base: impl Fn(u64) -> Config, within: u64, prepare: impl Fn(&mut World)) {

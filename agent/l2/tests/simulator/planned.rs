@@ -65,6 +65,20 @@ fn a_node_that_comes_back_gets_what_the_plan_names_it_for_and_no_more() {
 }
 
 #[test]
+fn under_never_a_node_that_comes_back_gets_nothing_and_a_newer_plan_is_no_reason_to_move() {
+    for seed in seeds(10, 300).filter(|seed| wanted(*seed)) {
+        let config = Config { stay: true, ..rough(seed, 3) };
+        let (world, verdict) = run(config, 20_000 * MS, |world| {
+            world.pair(STRIKE, 4000 * MS, Fault::PowerOff(0), Fault::Boot(0));
+            world.at(17_000 * MS, Fault::Move(0, 0));
+        });
+        let log = || world.timeline.between(STRIKE, 20_000 * MS);
+        assert!(verdict.overlaps.is_empty() && verdict.unanswered.is_empty(), "seed {seed}\n{}", log());
+        assert_eq!(verdict.moves, [1, 0, 0, 1, 0, 0], "seed {seed}\n{}", log());
+    }
+}
+
+#[test]
 fn a_lost_carrier_moves_its_addresses_within_60_ms() {
     for seed in seeds(30, 1000).filter(|seed| wanted(*seed)) {
         let config = Config::new(seed, 3).loss(0.01 * (seed % 2) as f64);

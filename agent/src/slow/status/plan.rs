@@ -305,9 +305,10 @@ mod tests {
             };
             desired.services.insert(key.clone(), verdict);
             let interfaces = crate::desired::Interfaces::All;
-            desired
-                .l2
-                .insert(address, crate::desired::Vip { ownable: true, interfaces, services: [key].into() });
+            desired.l2.insert(
+                address,
+                crate::desired::Vip { ownable: true, barred: false, interfaces, services: [key].into() },
+            );
             let status = crate::fast::VipStatus {
                 state: *state,
                 owner: None,
