@@ -113,12 +113,7 @@ fn key<T: Tables>(tables: &T, vlan: u16, address: u32) -> KeyV4 {
 /// Turns the request into the answer; what follows it stays as padding.
 #[inline(always)]
 fn write<F: Frame, const AT: usize>(frame: &mut F, answer: &Arp, station: [u8; 6]) -> bool {
-    let Some(arp) = frame.view_mut::<Arp>(AT) else { return false };
-    *arp = *answer;
-    let Some(ethernet) = frame.view_mut::<Ethernet>(0) else { return false };
-    ethernet.destination = answer.target_mac;
     // While the address is handed over the answer names another station. That one's
     // MAC as the source would have switches look for it here.
-    ethernet.source = station;
-    true
+    frame.put(AT, answer) && frame.put(0, &[answer.target_mac, station])
 }

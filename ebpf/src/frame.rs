@@ -20,8 +20,18 @@ pub(crate) struct Ethernet {
 pub trait Frame {
     /// The bytes from offset `at` as a `T`; `None` where the frame is shorter.
     fn view<T: Pod>(&self, at: usize) -> Option<&T>;
-    /// The same, to be written.
-    fn view_mut<T: Pod>(&mut self, at: usize) -> Option<&mut T>;
+    /// Writes a `T` there; `false`: the frame is shorter, nothing has changed.
+    fn put<T: Pod>(&mut self, at: usize, value: &T) -> bool;
+    /// The id in a VLAN tag that is not among the bytes, since the NIC or the kernel took
+    /// it off; it goes back with the answer.
+    fn stripped(&self) -> Option<u16> {
+        None
+    }
+    /// Whether the UDP checksum at hand is left to whoever sends the frame on, if it is
+    /// the sum of the pseudo-header alone (checksum offload).
+    fn sums_later(&self) -> bool {
+        false
+    }
     /// Length in bytes.
     fn len(&self) -> usize;
     /// Cuts or lengthens the end; new bytes are anything. `false`: nothing has

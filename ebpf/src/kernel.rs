@@ -1,23 +1,23 @@
-//! The XDP side of [`Frame`] and [`Tables`]: raw packets, maps, helpers, and the
-//! one exit. All `unsafe` of the program is here.
+//! The kernel's side of [`Frame`](crate::Frame) and [`Tables`]: maps, clocks and helpers
+//! here, the packets of XDP and of tc in a module each, with their exits. All `unsafe` of
+//! the program is here and there.
+
+pub mod tc;
+pub mod xdp;
 
 use core::arch::asm;
-use core::mem::size_of;
 
-use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_PASS, XDP_TX};
-use aya_ebpf::bindings::xdp_md;
-use aya_ebpf::helpers::{bpf_jiffies64, bpf_ktime_get_boot_ns, bpf_xdp_adjust_tail};
+use aya_ebpf::helpers::{bpf_jiffies64, bpf_ktime_get_boot_ns};
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::RingBuf;
 use aya_ebpf::maps::{Array, HashMap, PerCpuArray};
-use bytemuck::Pod;
 use clarion_abi::{
-    Clock, Conflict, Control, Filter, KeyV4, KeyV6, MAX_ADDRESSES, MAX_COUNTED, MAX_PEERS, OUTCOMES, Slot,
-    Switch, VOTES_BYTES, Verdict, Watched,
+    Clock, Conflict, Control, Filter, KeyV4, KeyV6, MAX_ADDRESSES, MAX_COUNTED, MAX_PEERS, OUTCOMES, Outcome,
+    Slot, Switch, VOTES_BYTES, Watched,
 };
 use clarion_fence::{Keys, Leases, NodeId, Own, Peer, Wire};
 
-use crate::frame::{Access, Frame, Held, Tables};
+use crate::frame::{Access, Held, Tables};
 
 // Maps of addresses allocate as they fill: an element that was replaced is not
 // reused while a program may still read it, and 65,536 idle ones cost nothing.
@@ -55,68 +55,21 @@ static KEYS: Array<Keys> = Array::with_max_entries(1, 0);
 #[map(name = "CLARION_VOTES")]
 static VOTES: RingBuf = RingBuf::with_byte_size(VOTES_BYTES, 0);
 
-/// A frame in the driver's buffer. The bounds are read from the context anew at
-/// each view: `resize` moves them, and the verifier wants fresh ones after it.
-struct XdpFrame {
-    context: *mut xdp_md,
+/// What a program is called with. It is read where it is needed: most frames leave
+/// before anybody asks for their interface.
+trait Context {
+    /// Index of the interface that the frame came in on.
+    fn ifindex(&self) -> u32;
 }
 
-impl XdpFrame {
-    /// The one place that makes packet pointers: an offset and a size become a
-    /// pointer only after a comparison with the frame's end.
-    #[inline(always)]
-    fn pointer<T>(&self, at: usize) -> Option<*mut T> {
-        // SAFETY: the kernel hands the program a valid context.
-        let (start, end) = unsafe { ((*self.context).data as usize, (*self.context).data_end as usize) };
-        // SAFETY: no frame lies at the beginning of the address space; said here, the
-        // compiler does not look for a null pointer in every frame.
-        unsafe { core::hint::assert_unchecked(start != 0) };
-        if start + at + size_of::<T>() > end {
-            return None;
-        }
-        Some((start + at) as *mut T)
-    }
+struct Maps<C> {
+    context: C,
 }
 
-impl Frame for XdpFrame {
-    #[inline(always)]
-    fn view<T: Pod>(&self, at: usize) -> Option<&T> {
-        const { assert!(align_of::<T>() == 1) };
-        // SAFETY: in bounds, of alignment 1, any bytes are a `T`; the frame is
-        // this CPU's alone, and `&self` keeps writers away.
-        self.pointer(at).map(|pointer| unsafe { &*pointer })
-    }
-
-    #[inline(always)]
-    fn view_mut<T: Pod>(&mut self, at: usize) -> Option<&mut T> {
-        const { assert!(align_of::<T>() == 1) };
-        // SAFETY: as above, and `&mut self` keeps every other view away.
-        self.pointer(at).map(|pointer| unsafe { &mut *pointer })
-    }
-
-    #[inline(always)]
-    fn len(&self) -> usize {
-        // SAFETY: the kernel hands the program a valid context.
-        unsafe { ((*self.context).data_end as usize).wrapping_sub((*self.context).data as usize) }
-    }
-
-    #[inline(always)]
-    fn resize(&mut self, len: usize) -> bool {
-        let delta = (len as i32).wrapping_sub(self.len() as i32);
-        // SAFETY: a helper call on a valid context; no view outlives `&mut self`.
-        unsafe { bpf_xdp_adjust_tail(self.context, delta) == 0 }
-    }
-}
-
-struct Maps {
-    context: *mut xdp_md,
-}
-
-impl Tables for Maps {
+impl<C: Context> Tables for Maps<C> {
     #[inline(always)]
     fn ifindex(&self) -> u32 {
-        // SAFETY: the kernel hands the program a valid context.
-        unsafe { (*self.context).ingress_ifindex }
+        self.context.ifindex()
     }
 
     #[inline(always)]
@@ -221,7 +174,7 @@ impl Tables for Maps {
     #[inline(always)]
     fn recent(&self) -> u64 {
         let Some(clock) = CLOCK.get_ptr_mut(0) else { return self.now() };
-        // SAFETY: this CPU's own value, and XDP does not interrupt itself; the
+        // SAFETY: this CPU's own value, and no program interrupts another; the
         // helper has no arguments and is a plain load where there is a JIT.
         unsafe {
             let tick = bpf_jiffies64();
@@ -272,22 +225,14 @@ unsafe fn exchange(word: *mut u64, value: u64) -> u64 {
 #[inline(always)]
 fn increment(counters: &PerCpuArray<u64>, index: u32) {
     if let Some(counter) = counters.get_ptr_mut(index) {
-        // SAFETY: this CPU's own value, and XDP does not interrupt itself.
+        // SAFETY: this CPU's own value, and neither program interrupts the other:
+        // both run in the softirq that receives.
         unsafe { *counter += 1 };
     }
 }
 
-/// Runs the program on a frame: the one exit that maps an outcome to a verdict
-/// and to its counter.
+/// Counts an outcome.
 #[inline(always)]
-pub fn run(context: *mut xdp_md) -> u32 {
-    let Some(outcome) = crate::handle(&mut XdpFrame { context }, &Maps { context }) else {
-        return XDP_PASS;
-    };
+fn count(outcome: Outcome) {
     increment(&COUNTS, outcome as u32);
-    match outcome.verdict() {
-        Verdict::Pass => XDP_PASS,
-        Verdict::Drop => XDP_DROP,
-        Verdict::Answer => XDP_TX,
-    }
 }

@@ -1,4 +1,4 @@
-//! The XDP program: ARP and NDP for owned addresses, and the fence that says whether
+//! The kernel program: ARP and NDP for owned addresses, and the fence that says whether
 //! they are this node's to answer.
 //!
 //! Order of work: the Ethernet type decides in a few instructions and everything
@@ -7,9 +7,9 @@
 //! hash lookup, the clock and the answer.
 //!
 //! `arp`, `ndp`, `signal` and `link` know neither XDP nor pointers: they see a frame through
-//! [`Frame`] and the maps through [`Tables`]. So the host tests them as they are,
-//! and another entry point (TCX, whose VLAN tag is not in the frame) brings its
-//! own `Frame` and calls the same functions. `kernel` holds all `unsafe`.
+//! [`Frame`] and the maps through [`Tables`]. So the host tests them as they are, and
+//! the entry points of XDP and of tc (whose VLAN tag is not in the frame) bring a
+//! `Frame` each and call the same functions. `kernel` holds all `unsafe`.
 //!
 //! For the verifier of Linux 5.15: everything is inlined (calls between BPF
 //! functions lose its precision), loops have constant bounds, every access is

@@ -1,7 +1,7 @@
 //! Ethernet and one VLAN tag: decides in a few instructions what leaves at once.
 //!
-//! One tag, 802.1Q or 802.1ad, is read; its id is part of an address's key. A
-//! frame with two tags passes: a key has one id, and a provider's double-tagged
+//! One tag, 802.1Q or 802.1ad, is read, be it in the frame or taken off before
+//! ([`Frame::stripped`]); its id is part of an address's key. A frame with two tags passes: a key has one id, and a provider's double-tagged
 //! frames do not end at a node. What would be asked there is counted, so that who
 //! wonders why nobody answers finds it. The tag's priority stays in the answer.
 
@@ -38,9 +38,11 @@ const PROVIDER_VLAN: u16 = 0x88a8_u16.to_be();
 pub fn handle<F: Frame, T: Tables>(frame: &mut F, tables: &T) -> Option<Outcome> {
     let ether_type = u16::from_ne_bytes(frame.view::<Ethernet>(0)?.ether_type);
     let signal = if ether_type == ARP {
-        return Some(arp::handle::<_, _, UNTAGGED>(frame, tables, 0));
+        let vlan = frame.stripped().unwrap_or(0);
+        return Some(arp::handle::<_, _, UNTAGGED>(frame, tables, vlan));
     } else if ether_type == IPV6 {
-        let outcome = ndp::handle::<_, _, UNTAGGED>(frame, tables, 0);
+        let vlan = frame.stripped().unwrap_or(0);
+        let outcome = ndp::handle::<_, _, UNTAGGED>(frame, tables, vlan);
         if outcome.is_some() {
             return outcome;
         }
@@ -48,6 +50,9 @@ pub fn handle<F: Frame, T: Tables>(frame: &mut F, tables: &T) -> Option<Outcome>
     } else if ether_type == IPV4 {
         signal::in_v4::<_, _, UNTAGGED>(frame, tables)?
     } else if ether_type == VLAN || ether_type == PROVIDER_VLAN {
+        if frame.stripped().is_some() {
+            return stacked::<_, UNTAGGED, TAGGED>(frame);
+        }
         match tagged(frame, tables)? {
             Tagged::Done(outcome) => return Some(outcome),
             Tagged::Signal(signal) => signal,
@@ -78,16 +83,17 @@ fn tagged<F: Frame, T: Tables>(frame: &mut F, tables: &T) -> Option<Tagged> {
             None => signal::in_v6::<_, _, TAGGED>(frame, tables).map(Tagged::Signal),
         },
         IPV4 => signal::in_v4::<_, _, TAGGED>(frame, tables).map(Tagged::Signal),
-        VLAN | PROVIDER_VLAN => stacked(frame).map(Tagged::Done),
+        VLAN | PROVIDER_VLAN => stacked::<_, TAGGED, STACKED>(frame).map(Tagged::Done),
         _ => None,
     }
 }
 
+/// Two tags, the inner one at `TAG`, and what is behind it at `AT`.
 #[inline(always)]
-fn stacked<F: Frame>(frame: &F) -> Option<Outcome> {
-    let concerns = match u16::from_ne_bytes(frame.view::<Tag>(TAGGED)?.ether_type) {
+fn stacked<F: Frame, const TAG: usize, const AT: usize>(frame: &F) -> Option<Outcome> {
+    let concerns = match u16::from_ne_bytes(frame.view::<Tag>(TAG)?.ether_type) {
         ARP => true,
-        IPV6 => ndp::kind::<F, STACKED>(frame).is_some(),
+        IPV6 => ndp::kind::<F, AT>(frame).is_some(),
         _ => false,
     };
     concerns.then_some(Outcome::VlanStacked)

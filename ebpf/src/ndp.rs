@@ -338,8 +338,7 @@ fn write<F: Frame, const AT: usize>(frame: &mut F, asked: &Checked, slot: &Slot,
     sum.unit(&option);
     message.checksum = (!sum.fold()).to_ne_bytes();
 
-    let Some(answer) = frame.view_mut::<Answer>(AT) else { return false };
-    *answer = Answer {
+    let answer = Answer {
         ip: Ipv6 {
             first: [0x60, 0, 0, 0],
             payload: ANSWER_LENGTH.to_be_bytes(),
@@ -351,10 +350,7 @@ fn write<F: Frame, const AT: usize>(frame: &mut F, asked: &Checked, slot: &Slot,
         message,
         option,
     };
-    let Some(ethernet) = frame.view_mut::<Ethernet>(0) else { return false };
-    ethernet.destination = to_mac;
-    ethernet.source = slot.station;
-    true
+    frame.put(AT, &answer) && frame.put(0, &[to_mac, slot.station])
 }
 
 impl Sum {

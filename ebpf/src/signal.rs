@@ -9,6 +9,8 @@
 //! The UDP checksum of what comes is not read: the tag says more, and a frame from
 //! the same host may carry only the beginning of one (checksum offload).
 
+use core::mem::offset_of;
+
 use bytemuck::{Pod, Zeroable};
 use clarion_abi::Outcome;
 use clarion_fence::{
@@ -215,46 +217,47 @@ fn hear<T: Tables>(tables: &T, own: &Own, message: &Message, now: u64) -> Judged
 /// `false`: nothing has changed.
 #[inline(always)]
 fn write<F: Frame>(frame: &mut F, signal: Signal, wire: &Wire) -> bool {
-    let Some(ethernet) = frame.view_mut::<Ethernet>(0) else { return false };
+    let Some(ethernet) = frame.view::<Ethernet>(0) else { return false };
     if !is_station(ethernet.source) || !is_station(ethernet.destination) {
         return false;
     }
-    let (source, destination) = (ethernet.source, ethernet.destination);
-    (ethernet.source, ethernet.destination) = (destination, source);
-    let mut sum = Sum::default();
-    if signal.is_v6 {
-        let Some(ip) = frame.view_mut::<Ipv6>(signal.ip) else { return false };
-        let (source, destination) = (ip.source, ip.destination);
-        (ip.source, ip.destination) = (destination, source);
-        sum.address(source.words());
-        sum.address(destination.words());
-    } else {
-        let Some(ip) = frame.view_mut::<Ipv4>(signal.ip) else { return false };
-        let (source, destination) = (ip.source, ip.destination);
-        (ip.source, ip.destination) = (destination, source);
-        sum.word(source);
-        sum.word(destination);
+    let swapped = [ethernet.source, ethernet.destination];
+    if !frame.put(0, &swapped) {
+        return false;
     }
-    let Some(datagram) = frame.view_mut::<Datagram>(signal.udp) else { return false };
-    let ([a, b], [c, d]) = (datagram.udp.source, datagram.udp.destination);
-    sum.word([a, b, c, d]);
-    sum.number(LENGTH);
+    let mut sum = Sum::default();
+    let written = if signal.is_v6 {
+        let Some(ip) = frame.view::<Ipv6>(signal.ip) else { return false };
+        let swapped = [ip.destination, ip.source];
+        sum.address(swapped[0].words());
+        sum.address(swapped[1].words());
+        frame.put(signal.ip + offset_of!(Ipv6, source), &swapped)
+    } else {
+        let Some(ip) = frame.view::<Ipv4>(signal.ip) else { return false };
+        let swapped = [ip.destination, ip.source];
+        sum.word(swapped[0]);
+        sum.word(swapped[1]);
+        frame.put(signal.ip + offset_of!(Ipv4, source), &swapped)
+    };
     sum.number(LENGTH);
     sum.number(u16::from(UDP));
-    for word in wire.0 {
-        sum.long(u64::from_ne_bytes(word));
-    }
-    // 0 would say that there is none (RFC 768).
-    let checksum = match !sum.fold() {
-        0 => 0xffff_u16,
-        checksum => checksum,
+    let Some(udp) = frame.view::<Udp>(signal.udp) else { return false };
+    let ([a, b], [c, d], asked) = (udp.source, udp.destination, udp.checksum);
+    // Addresses exchanged and of one length, both have one pseudo-header.
+    let checksum = if frame.sums_later() && asked == sum.fold().to_ne_bytes() {
+        asked
+    } else {
+        sum.word([a, b, c, d]);
+        sum.number(LENGTH);
+        for word in wire.0 {
+            sum.long(u64::from_ne_bytes(word));
+        }
+        // 0 would say that there is none (RFC 768).
+        match !sum.fold() {
+            0 => [0xff; 2],
+            checksum => checksum.to_ne_bytes(),
+        }
     };
-    datagram.udp = Udp {
-        source: [c, d],
-        destination: [a, b],
-        length: LENGTH.to_be_bytes(),
-        checksum: checksum.to_ne_bytes(),
-    };
-    datagram.wire = *wire;
-    true
+    let udp = Udp { source: [c, d], destination: [a, b], length: LENGTH.to_be_bytes(), checksum };
+    written && frame.put(signal.udp, &udp) && frame.put(signal.udp + size_of::<Udp>(), wire)
 }

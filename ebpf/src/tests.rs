@@ -27,8 +27,9 @@ impl Frame for Bytes {
         self.bytes.get(at..at + size_of::<T>()).map(bytemuck::from_bytes)
     }
 
-    fn view_mut<T: Pod>(&mut self, at: usize) -> Option<&mut T> {
-        self.bytes.get_mut(at..at + size_of::<T>()).map(bytemuck::from_bytes_mut)
+    fn put<T: Pod>(&mut self, at: usize, value: &T) -> bool {
+        let place = self.bytes.get_mut(at..at + size_of::<T>());
+        place.map(|place| place.copy_from_slice(bytemuck::bytes_of(value))).is_some()
     }
 
     fn len(&self) -> usize {

@@ -1,6 +1,7 @@
 //! Carrying a plan out, in an order that leaves nothing unanswered meanwhile.
 
 use std::io;
+use std::sync::PoisonError;
 
 use clarion_abi::{Filter, MAX_ADDRESSES, SHARED_COUNTER};
 
@@ -38,11 +39,16 @@ pub(crate) fn apply(dataplane: &mut Dataplane, plan: &Plan) -> Report {
 }
 
 fn apply_interfaces(dataplane: &mut Dataplane, plan: &Plan, report: &mut Report) {
-    let Dataplane { options, pins, loaded, links, .. } = dataplane;
+    let Dataplane { options, pins, loaded, links, memory, .. } = dataplane;
+    let memory = memory.get_mut().unwrap_or_else(PoisonError::into_inner);
+    let mut node = attach::Node { options, pins, loaded, links, memory };
     for ifindex in &plan.attach {
-        let attached = attach::attach(pins, links, loaded.program(), *ifindex, options.mode);
-        let mode = attached.as_ref().ok().copied();
-        report.push(Action::Attach(*ifindex, mode), attached.map(drop));
+        let attached = node.attach(*ifindex);
+        let how = attached.as_ref().ok().copied();
+        report.push(Action::Attach(*ifindex, how), attached.map(drop));
+    }
+    for ifindex in &plan.forget {
+        node.memory.forget(*ifindex);
     }
     for ifindex in &plan.detach {
         report.push(Action::Detach(*ifindex), attach::detach(links, *ifindex));

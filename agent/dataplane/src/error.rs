@@ -94,6 +94,18 @@ pub enum Error {
     Clock(#[source] io::Error),
 }
 
+/// What a refused mode needs.
+fn hint(mode: &str) -> &'static str {
+    match mode {
+        "native" => ": its driver takes no XDP; let --attach-mode be auto",
+        "tcx" => ": it takes Linux 6.6; before it there is clsact",
+        "clsact" => {
+            ": it takes a kernel with clsact and its BPF classifier (CONFIG_NET_SCH_INGRESS, CONFIG_NET_CLS_BPF)"
+        }
+        _ => "",
+    }
+}
+
 /// One item of a plan could not be applied.
 #[derive(Debug, thiserror::Error)]
 pub enum ItemError {
@@ -105,7 +117,7 @@ pub enum ItemError {
     },
     /// Another XDP program is there.
     #[error(
-        "interface {ifindex} already has another XDP program: detach it (ip link set dev NAME xdp off) or leave the interface out"
+        "interface {ifindex} already has another XDP program: detach it (ip link set dev NAME xdp off), leave the interface out, or let --attach-mode be auto, tcx or clsact"
     )]
     Occupied {
         /// The interface's index.
@@ -114,8 +126,8 @@ pub enum ItemError {
         #[source]
         source: io::Error,
     },
-    /// The interface takes no XDP program in the mode asked for.
-    #[error("interface {ifindex} refuses XDP in {mode} mode")]
+    /// The interface takes no program in the mode asked for.
+    #[error("interface {ifindex} refuses the program in {mode} mode{}", hint(mode))]
     Attach {
         /// The interface's index.
         ifindex: u32,
@@ -124,6 +136,14 @@ pub enum ItemError {
         /// What the kernel said.
         #[source]
         source: io::Error,
+    },
+    /// The interface takes the program in no mode.
+    #[error(
+        "interface {ifindex} takes the program in no mode: its driver refuses XDP or another XDP program is there, and the kernel refuses TCX (Linux 6.6) and clsact"
+    )]
+    Nowhere {
+        /// The interface's index.
+        ifindex: u32,
     },
     /// A pin could not be made, opened or removed.
     #[error("cannot {operation} {path}")]

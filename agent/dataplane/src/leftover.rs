@@ -136,7 +136,7 @@ fn walk(dir: &Path, depth: usize, found: &mut BTreeMap<u32, BTreeSet<PathBuf>>) 
             if depth > 0 {
                 walk(&path, depth - 1, found);
             }
-        } else if parse_link(&path).is_some()
+        } else if parse_link(&path).is_some_and(|place| place.mode.is_xdp())
             && let Ok(info) = sys::open_pin(&path).and_then(|link| sys::link_info(&link))
             && info.ifindex != 0
             && let Some(root) = dir.parent()

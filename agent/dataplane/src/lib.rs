@@ -13,17 +13,20 @@
 
 mod apply;
 mod attach;
+mod choice;
 mod counter;
 mod error;
 mod fence;
 mod leftover;
 mod links;
+mod memory;
 mod model;
 mod object;
 pub mod pass;
 mod pins;
 mod plan;
 mod report;
+mod route;
 mod sys;
 mod tables;
 mod votes;
@@ -31,14 +34,15 @@ mod votes;
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 pub use error::{Error, ItemError};
 pub use fence::Fence;
 pub use leftover::{Leftover, Remedy, leftovers};
 pub use model::{
-    AddressKey, AttachMode, AttachedMode, Attachment, ConflictReport, Counters, Desired, Entry, Observed,
-    Options,
+    AddressKey, AttachMode, AttachedMode, Attachment, ChoiceReason, ConflictReport, Counters, Desired, Entry,
+    Observed, Options,
 };
 pub use object::object;
 pub use plan::Plan;
@@ -48,8 +52,10 @@ pub use votes::Votes;
 use clarion_abi::{SHARED_COUNTER, Slot};
 use counter::CounterIndices;
 use links::{LinkState, Links};
+use memory::Memory;
 use object::Loaded;
 use pins::Pins;
+use route::Route;
 
 /// The kernel's part of this node, opened.
 #[derive(Debug)]
@@ -58,6 +64,8 @@ pub struct Dataplane {
     pins: Pins,
     loaded: Loaded,
     links: Links,
+    /// Locked for a moment only, never while anything is waited for.
+    memory: Mutex<Memory>,
     /// What the maps hold; this process is their only writer.
     slots: BTreeMap<AddressKey, Slot>,
     indices: CounterIndices,
@@ -78,10 +86,10 @@ impl Dataplane {
         let loaded = Loaded::open(&pins)?;
         let grace = nanoseconds(options.restart_grace);
         loaded.tables.update_control(|control| control.grace = grace)?;
-        let links = Links::new(pins.links()?);
+        let links = Links::new(pins.links()?, Route::open().map_err(Error::Links)?);
         let slots = loaded.tables.slots()?;
         let indices = CounterIndices::new(slots.values().map(|slot| slot.counter));
-        Ok(Self { options, pins, loaded, links, slots, indices })
+        Ok(Self { options, pins, loaded, links, memory: Mutex::default(), slots, indices })
     }
 
     /// Reads maps and links back from the kernel.
@@ -91,7 +99,7 @@ impl Dataplane {
     pub fn observe(&self) -> Result<Observed, Error> {
         let links = self.links.states().map_err(Error::Links)?;
         let slots = self.loaded.tables.slots()?;
-        let interfaces = self.live(&links);
+        let interfaces = self.live(&links)?;
         let gone: BTreeSet<u32> =
             links.iter().filter(|link| link.program.is_none()).map(|link| link.ifindex).collect();
         let unpinned = self.unpinned().into_keys().collect();
@@ -167,9 +175,8 @@ impl Dataplane {
     ///
     /// # Errors
     /// The pins could not be read.
-    pub fn attachments(&self) -> Result<BTreeMap<u32, AttachedMode>, Error> {
-        let links = self.links.states().map_err(Error::Links)?;
-        Ok(self.live(&links).into_iter().map(|(ifindex, attachment)| (ifindex, attachment.mode)).collect())
+    pub fn attachments(&self) -> Result<BTreeMap<u32, Attachment>, Error> {
+        self.live(&self.links.states().map_err(Error::Links)?)
     }
 
     /// Removes every trace below a pin directory, of every ABI version: programs
@@ -197,14 +204,23 @@ impl Dataplane {
         objects.filter(|(path, object)| !pins::holds(path, *object)).collect()
     }
 
-    fn live(&self, links: &[LinkState]) -> BTreeMap<u32, Attachment> {
-        let attachment = |link: &LinkState| {
-            let program = link.program?;
-            let current =
-                link.ours && program == self.loaded.program_id && self.options.mode.admits(link.mode);
-            Some((link.ifindex, Attachment { mode: link.mode, current }))
-        };
-        links.iter().filter_map(attachment).collect()
+    fn live(&self, links: &[LinkState]) -> Result<BTreeMap<u32, Attachment>, Error> {
+        let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut live = BTreeMap::new();
+        for link in links {
+            let (ifindex, mode) = (link.ifindex, link.mode);
+            let Some(program) = link.program else { continue };
+            // One that goes at this moment shows in the next reading.
+            let facts = attach::facts(&self.options, &self.links, &mut memory, links, ifindex);
+            let Some(facts) = facts.map_err(Error::Links)? else { continue };
+            let settled = choice::settled(self.options.mode, &facts, mode);
+            let current = link.ours && Some(program) == self.loaded.program_id(mode) && settled.is_some();
+            let reason = settled.unwrap_or(ChoiceReason::Kept);
+            // Of two, one is to go.
+            let attachment = Attachment { mode, reason, current: current && !live.contains_key(&ifindex) };
+            live.insert(ifindex, attachment);
+        }
+        Ok(live)
     }
 }
 

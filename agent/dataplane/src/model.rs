@@ -9,13 +9,18 @@ use std::time::Duration;
 /// How the program is attached to interfaces.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum AttachMode {
-    /// Native where the driver can, else generic.
+    /// Native where the driver can and nobody else's XDP program is; else TCX, else clsact,
+    /// else generic.
     #[default]
     Auto,
     /// In the driver only.
     Native,
     /// In the network stack: works on every interface, costs a copy on some.
     Generic,
+    /// At tc's ingress hook, held by a link; Linux 6.6.
+    Tcx,
+    /// At tc's ingress hook, by a classifier below clsact.
+    Clsact,
 }
 
 /// Where the program runs on an interface.
@@ -25,15 +30,29 @@ pub enum AttachedMode {
     Native,
     /// In the network stack, after the driver built a socket buffer.
     Generic,
+    /// At tc's ingress hook, held by a link.
+    Tcx,
+    /// At tc's ingress hook, by a classifier below clsact.
+    Clsact,
 }
 
 impl AttachedMode {
+    /// All of them.
+    pub(crate) const ALL: [Self; 4] = [Self::Native, Self::Generic, Self::Tcx, Self::Clsact];
+
+    /// Whether it is XDP, of which an interface takes one program.
+    pub(crate) const fn is_xdp(self) -> bool {
+        matches!(self, Self::Native | Self::Generic)
+    }
+
     /// The word in pins, metrics and logs.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::Native => "native",
             Self::Generic => "generic",
+            Self::Tcx => "tcx",
+            Self::Clsact => "clsact",
         }
     }
 }
@@ -41,6 +60,48 @@ impl AttachedMode {
 impl fmt::Display for AttachedMode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
+    }
+}
+
+/// Why the program runs where it does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ChoiceReason {
+    /// The setting leaves no choice.
+    Set,
+    /// The driver takes XDP: there is nothing better.
+    Driver,
+    /// Another XDP program is on the interface, or was a moment ago.
+    ForeignXdp,
+    /// The driver takes no XDP program, as the interface is now.
+    DriverRefuses,
+    /// It stays where it was, since it could not be had where it should be.
+    Kept,
+}
+
+impl ChoiceReason {
+    /// The word in metrics and `/state`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Set => "set",
+            Self::Driver => "driver",
+            Self::ForeignXdp => "foreignXdp",
+            Self::DriverRefuses => "driverRefuses",
+            Self::Kept => "kept",
+        }
+    }
+}
+
+/// In an operator's words.
+impl fmt::Display for ChoiceReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Set => "--attach-mode says so",
+            Self::Driver => "the driver takes it",
+            Self::ForeignXdp => "another XDP program is on the interface",
+            Self::DriverRefuses => "the driver takes no XDP program",
+            Self::Kept => "it was attached so before, and nothing else could be had",
+        })
     }
 }
 
@@ -54,6 +115,9 @@ pub struct Options {
     /// How long after the last [`crate::Dataplane::beat`] the kernel goes on
     /// answering and silencing. Longer than 584 years counts as that.
     pub restart_grace: Duration,
+    /// How long another's XDP program counts as there after it went. Who replaces theirs
+    /// must not find ours in its place.
+    pub foreign_patience: Duration,
 }
 
 impl Default for Options {
@@ -62,6 +126,7 @@ impl Default for Options {
             pin_dir: PathBuf::from("/sys/fs/bpf/clarion"),
             mode: AttachMode::Auto,
             restart_grace: Duration::from_secs(120),
+            foreign_patience: Duration::from_secs(60),
         }
     }
 }
@@ -129,8 +194,10 @@ pub struct Desired {
 pub struct Attachment {
     /// Where the program runs.
     pub mode: AttachedMode,
-    /// Whether it runs the program of this process, or still that of a
-    /// predecessor, which goes on answering until it is replaced.
+    /// Why there.
+    pub reason: ChoiceReason,
+    /// Whether it runs the program of this process where it should; else that of a
+    /// predecessor, or elsewhere, and goes on answering until it is replaced.
     pub current: bool,
 }
 

@@ -8,7 +8,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use aya::maps::{MapInfo, MapType};
-use aya::programs::{ProgramError, ProgramInfo, Xdp};
+use aya::programs::{ProgramError, ProgramFd, ProgramInfo, SchedClassifier, Xdp};
 use aya::{Ebpf, EbpfLoader, include_bytes_aligned};
 use aya_obj::generated::bpf_map_type;
 use clarion_abi::{
@@ -19,6 +19,7 @@ use clarion_fence::{Keys, Leases, Own};
 
 use crate::error::Error;
 use crate::fence::Fence;
+use crate::model::AttachedMode;
 use crate::pins::Pins;
 use crate::sys;
 use crate::tables::Tables;
@@ -31,12 +32,19 @@ pub fn object() -> &'static [u8] {
     OBJECT
 }
 
-/// The program in the kernel, and its maps.
+/// A program in the kernel, and its id, by which links tell whose they are.
+#[derive(Debug)]
+struct Program {
+    fd: OwnedFd,
+    id: u32,
+}
+
+/// The programs in the kernel, and their maps.
 #[derive(Debug)]
 pub(crate) struct Loaded {
-    program: OwnedFd,
-    /// Its id, by which links tell whose they are.
-    pub(crate) program_id: u32,
+    xdp: Program,
+    /// `None`: the kernel refused it. It has XDP.
+    tc: Option<Program>,
     pub(crate) tables: Tables,
     pub(crate) fence: Fence,
     /// The maps once more, to pin them again.
@@ -44,17 +52,28 @@ pub(crate) struct Loaded {
 }
 
 impl Loaded {
-    pub(crate) fn program(&self) -> BorrowedFd<'_> {
-        self.program.as_fd()
+    fn of(&self, mode: AttachedMode) -> Option<&Program> {
+        if mode.is_xdp() { Some(&self.xdp) } else { self.tc.as_ref() }
     }
 
-    /// Program and maps, each with the path of its pin.
+    /// The program for a mode; `None`: the kernel refused it.
+    pub(crate) fn program(&self, mode: AttachedMode) -> Option<BorrowedFd<'_>> {
+        self.of(mode).map(|program| program.fd.as_fd())
+    }
+
+    /// Its id.
+    pub(crate) fn program_id(&self, mode: AttachedMode) -> Option<u32> {
+        self.of(mode).map(|program| program.id)
+    }
+
+    /// Programs and maps, each with the path of its pin.
     pub(crate) fn pinned(&self, pins: &Pins) -> impl Iterator<Item = (PathBuf, BorrowedFd<'_>)> {
         let maps = self.maps.iter().map(|(name, map)| (pins.map(name), map.as_fd()));
-        std::iter::once((pins.program(), self.program())).chain(maps)
+        let tc = self.tc.iter().map(|program| (pins.program_tc(), program.fd.as_fd()));
+        std::iter::once((pins.program(), self.xdp.fd.as_fd())).chain(tc).chain(maps)
     }
 
-    /// Adopts the pinned maps, and the pinned program if it is the very same;
+    /// Adopts the pinned maps, and the pinned programs if they are the very same;
     /// pins what was not there.
     pub(crate) fn open(pins: &Pins) -> Result<Self, Error> {
         check_object()?;
@@ -66,21 +85,28 @@ impl Loaded {
             loader.map_pin_path(shape.name, pins.map(shape.name));
         }
         let mut ebpf = loader.load(OBJECT).map_err(|error| Error::Object(Box::new(error)))?;
-        let loaded = load_program(&mut ebpf)?;
-        let (program, program_id) = adopt_or_pin(loaded, pins)?;
+        let xdp = adopt_or_pin(load_program(&mut ebpf)?, pins.program())?;
+        let tc = match load_tc(&mut ebpf)? {
+            Ok(loaded) => Some(adopt_or_pin(loaded, pins.program_tc())?),
+            Err(error) => {
+                let error = &error as &dyn std::error::Error;
+                tracing::warn!(error, "the kernel refused the program for tc: there is XDP only");
+                None
+            }
+        };
         let open = |shape: &Shape| {
             let path = pins.map(shape.name);
             let fd = sys::open_pin(&path);
             fd.map(|fd| (shape.name, fd)).map_err(|source| Error::Pins { operation: "open", path, source })
         };
         let maps = shapes().iter().map(open).collect::<Result<_, _>>()?;
-        let own_program = program.try_clone().map_err(|source| Error::Pins {
+        let own_program = xdp.fd.try_clone().map_err(|source| Error::Pins {
             operation: "open",
             path: pins.program(),
             source,
         })?;
         let fence = Fence::take(&mut ebpf, own_program)?;
-        Ok(Self { program, program_id, tables: Tables::take(&mut ebpf)?, fence, maps })
+        Ok(Self { xdp, tc, tables: Tables::take(&mut ebpf)?, fence, maps })
     }
 }
 
@@ -189,27 +215,37 @@ fn load_one(ebpf: &mut Ebpf, name: &'static str) -> Result<Result<InKernel, Prog
     let load = |program| -> Result<InKernel, ProgramError> {
         let program: &mut Xdp = <&mut Xdp>::try_from(program)?;
         program.load()?;
-        let fd = program.fd()?.as_fd().try_clone_to_owned().map_err(ProgramError::IOError)?;
-        Ok(InKernel { info: program.info()?, fd })
+        in_kernel(program.fd()?, program.info()?)
     };
     Ok(load(program))
 }
 
+fn load_tc(ebpf: &mut Ebpf) -> Result<Result<InKernel, ProgramError>, Error> {
+    let name = names::PROGRAM_TC;
+    let program = ebpf.program_mut(name).ok_or(Error::Missing { name })?;
+    let load = |program| -> Result<InKernel, ProgramError> {
+        let program: &mut SchedClassifier = <&mut SchedClassifier>::try_from(program)?;
+        program.load()?;
+        in_kernel(program.fd()?, program.info()?)
+    };
+    Ok(load(program))
+}
+
+fn in_kernel(fd: &ProgramFd, info: ProgramInfo) -> Result<InKernel, ProgramError> {
+    let fd = fd.as_fd().try_clone_to_owned().map_err(ProgramError::IOError)?;
+    Ok(InKernel { info, fd })
+}
+
 /// Keeps the pinned program if it has the same instructions and the same maps, so
 /// that links which run it are current; else pins the new one in its place.
-fn adopt_or_pin(loaded: InKernel, pins: &Pins) -> Result<(OwnedFd, u32), Error> {
+fn adopt_or_pin(loaded: InKernel, path: PathBuf) -> Result<Program, Error> {
     let InKernel { info, fd } = loaded;
-    let path = pins.program();
     if let Ok(pinned) = ProgramInfo::from_pin(&path)
         && pinned.tag() == info.tag()
         && same_maps(&pinned, &info)
     {
-        let fd = sys::open_pin(&path).map_err(|source| Error::Pins {
-            operation: "open",
-            path: path.clone(),
-            source,
-        })?;
-        return Ok((fd, pinned.id()));
+        let fd = sys::open_pin(&path).map_err(|source| Error::Pins { operation: "open", path, source })?;
+        return Ok(Program { fd, id: pinned.id() });
     }
     match std::fs::remove_file(&path) {
         Err(error) if error.kind() != ErrorKind::NotFound => {
@@ -218,7 +254,7 @@ fn adopt_or_pin(loaded: InKernel, pins: &Pins) -> Result<(OwnedFd, u32), Error> 
         _ => {}
     }
     sys::pin(fd.as_fd(), &path).map_err(|source| Error::Pins { operation: "pin", path, source })?;
-    Ok((fd, info.id()))
+    Ok(Program { fd, id: info.id() })
 }
 
 fn same_maps(one: &ProgramInfo, other: &ProgramInfo) -> bool {

@@ -1,25 +1,30 @@
 //! The directory of pins: names, listing, removal.
 //!
-//! `<pin_dir>/v<ABI>/` holds the maps by their names, `program`, and a link for
-//! each interface, `link-<ifindex>-<mode>`. The kernel does not tell a link's
-//! mode, and it never changes, so the name keeps it.
+//! `<pin_dir>/v<ABI>/` holds the maps by their names, `program` and `program-tc`, and a
+//! link for each interface, `link-<ifindex>-<mode>`. The kernel does not tell a link's
+//! mode, and it never changes, so the name keeps it. A classifier has no link: its
+//! program is pinned, as `…-clsact`, or `…-clsact+made` if clsact was made for it.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, ErrorKind};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use clarion_abi::ABI_VERSION;
 use nix::sys::statfs::{FsType, statfs};
 
 use crate::error::Error;
-use crate::links::{Link, detach};
+use crate::links::{Link, Place, detach};
 use crate::model::AttachedMode;
+use crate::route::Route;
 use crate::sys;
 
 /// `BPF_FS_MAGIC` of linux/magic.h.
 const BPF_FS: i64 = 0xcafe_4a11;
+
+/// What a classifier's pin ends in if clsact was made for it.
+const MADE: &str = "+made";
 
 /// The pins below one directory.
 #[derive(Debug, Clone)]
@@ -50,8 +55,13 @@ impl Pins {
         self.dir().join("program")
     }
 
-    pub(crate) fn link(&self, ifindex: u32, mode: AttachedMode) -> PathBuf {
-        self.dir().join(format!("link-{ifindex}-{mode}"))
+    pub(crate) fn program_tc(&self) -> PathBuf {
+        self.dir().join("program-tc")
+    }
+
+    pub(crate) fn link(&self, place: Place) -> PathBuf {
+        let Place { ifindex, mode, made } = place;
+        self.dir().join(format!("link-{ifindex}-{mode}{}", if made { MADE } else { "" }))
     }
 
     /// Makes the directory, if it can hold pins at all.
@@ -69,19 +79,19 @@ impl Pins {
         let mut links = BTreeMap::new();
         for dir in self.versions()? {
             for path in list(&dir)? {
-                let Some((ifindex, mode)) = parse_link(&path) else { continue };
-                let opened = sys::open_pin(&path).and_then(|fd| Ok((sys::link_info(&fd)?, fd)));
+                let Some(place) = parse_link(&path) else { continue };
+                let opened = sys::open_pin(&path).and_then(|fd| Ok((pinned_on(&fd, place)?, fd)));
                 match opened {
-                    Ok((info, fd)) if [0, ifindex].contains(&info.ifindex) => {
+                    Ok((ifindex, fd)) if [0, place.ifindex].contains(&ifindex) => {
                         let ours = dir == self.dir();
-                        links.insert(path, Link { fd, ifindex, mode, ours });
+                        links.insert(path, Link { fd, place, ours });
                     }
-                    Ok((info, _)) => {
-                        let path = path.display();
-                        tracing::warn!(%path, "the pin is of a link on interface {}, not {ifindex}", info.ifindex);
+                    Ok((ifindex, _)) => {
+                        let (path, wanted) = (path.display(), place.ifindex);
+                        tracing::warn!(%path, "the pin is of a link on interface {ifindex}, not {wanted}");
                     }
                     Err(error) if error.kind() == ErrorKind::InvalidData => {
-                        tracing::warn!(path = %path.display(), "the pin is not of an XDP link");
+                        tracing::warn!(path = %path.display(), "the pin is not what its name says");
                     }
                     Err(error) => return Err(failed("open", &path)(error)),
                 }
@@ -106,14 +116,16 @@ impl Pins {
             return Ok(());
         }
         require_bpffs(&self.root, &self.root)?;
+        let route = Route::open().map_err(Error::Links)?;
         for dir in self.versions()? {
             // Links first: without them nothing of the rest is used.
-            for path in list(&dir)?.iter().filter(|path| parse_link(path).is_some()) {
-                // What is no link has nothing to detach.
+            for path in &list(&dir)? {
+                let Some(place) = parse_link(path) else { continue };
+                // What is not what its name says has nothing to detach.
                 if let Ok(link) = sys::open_pin(path)
-                    && sys::link_info(&link).is_ok()
+                    && pinned_on(&link, place).is_ok()
                 {
-                    detach(&link, path);
+                    detach(&route, &link, place, path).map_err(failed("detach", path))?;
                 }
                 unpin(path).map_err(failed("remove", path))?;
             }
@@ -189,10 +201,20 @@ fn remove_dir(dir: &Path) -> Result<(), Error> {
     fs::remove_dir(dir).map_err(failed("remove", dir))
 }
 
-/// Interface and mode of a link's pin, by its name.
-pub(crate) fn parse_link(path: &Path) -> Option<(u32, AttachedMode)> {
+/// The interface that a pin's object is on; an error if it is not of the kind that the
+/// name says. A program is on none by itself.
+fn pinned_on(object: &OwnedFd, place: Place) -> io::Result<u32> {
+    if place.mode == AttachedMode::Clsact {
+        return sys::program_id(object.as_fd()).map(|_| place.ifindex);
+    }
+    sys::link_info(object).map(|info| info.ifindex)
+}
+
+/// What a link's pin stands for, by its name.
+pub(crate) fn parse_link(path: &Path) -> Option<Place> {
     let (ifindex, mode) = path.file_name()?.to_str()?.strip_prefix("link-")?.split_once('-')?;
-    let mode =
-        [AttachedMode::Native, AttachedMode::Generic].into_iter().find(|known| known.name() == mode)?;
-    Some((ifindex.parse().ok()?, mode))
+    let plain = mode.strip_suffix(MADE);
+    let name = plain.unwrap_or(mode);
+    let mode = AttachedMode::ALL.into_iter().find(|known| known.name() == name)?;
+    Some(Place { ifindex: ifindex.parse().ok()?, mode, made: plain.is_some() })
 }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 use crate::error::ItemError;
-use crate::model::{AddressKey, AttachedMode, Entry};
+use crate::model::{AddressKey, AttachedMode, ChoiceReason, Entry};
 
 /// One thing that was done, or tried.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,9 +13,9 @@ pub enum Action {
     Set(AddressKey, Entry),
     /// An address was removed.
     Remove(AddressKey),
-    /// The program was attached, or replaced its predecessor; the mode says where
-    /// it runs (`None`: it does not).
-    Attach(u32, Option<AttachedMode>),
+    /// The program was attached, or replaced its predecessor; where it runs and why
+    /// (`None`: it does not).
+    Attach(u32, Option<(AttachedMode, ChoiceReason)>),
     /// The program was detached.
     Detach(u32),
     /// The pins of an interface that is gone were removed.
@@ -33,11 +33,11 @@ impl fmt::Display for Action {
             Self::Set(key, Entry::Answer { .. } | Entry::Owned { .. }) => write!(f, "answer for {key}"),
             Self::Set(key, Entry::Silence) => write!(f, "keep silent for {key}"),
             Self::Remove(key) => write!(f, "give up {key}"),
-            Self::Attach(ifindex, None) => write!(f, "attach the XDP program to interface {ifindex}"),
-            Self::Attach(ifindex, Some(mode)) => {
-                write!(f, "attach the XDP program to interface {ifindex} in {mode} mode")
+            Self::Attach(ifindex, None) => write!(f, "attach the program to interface {ifindex}"),
+            Self::Attach(ifindex, Some((mode, reason))) => {
+                write!(f, "attach the program to interface {ifindex} in {mode} mode, since {reason}")
             }
-            Self::Detach(ifindex) => write!(f, "detach the XDP program from interface {ifindex}"),
+            Self::Detach(ifindex) => write!(f, "detach the program from interface {ifindex}"),
             Self::Forget(ifindex) => write!(f, "forget interface {ifindex}, which is gone"),
             Self::Pin(path) => write!(f, "pin {}", path.display()),
             Self::Filter => f.write_str("write the address filter"),
@@ -90,12 +90,12 @@ mod tests {
             (Action::Set(key, answer), "answer for 192.0.2.1 on interface 2 VLAN 100"),
             (Action::Set(key, Entry::Silence), "keep silent for 192.0.2.1 on interface 2 VLAN 100"),
             (Action::Remove(key), "give up 192.0.2.1 on interface 2 VLAN 100"),
-            (Action::Attach(2, None), "attach the XDP program to interface 2"),
+            (Action::Attach(2, None), "attach the program to interface 2"),
             (
-                Action::Attach(2, Some(AttachedMode::Native)),
-                "attach the XDP program to interface 2 in native mode",
+                Action::Attach(2, Some((AttachedMode::Tcx, ChoiceReason::ForeignXdp))),
+                "attach the program to interface 2 in tcx mode, since another XDP program is on the interface",
             ),
-            (Action::Detach(2), "detach the XDP program from interface 2"),
+            (Action::Detach(2), "detach the program from interface 2"),
             (Action::Forget(2), "forget interface 2, which is gone"),
             (Action::Pin("/sys/fs/bpf/x".into()), "pin /sys/fs/bpf/x"),
             (Action::Filter, "write the address filter"),

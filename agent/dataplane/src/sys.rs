@@ -22,8 +22,11 @@ const BPF_LINK_CREATE: libc::c_int = 28;
 const BPF_LINK_UPDATE: libc::c_int = 29;
 const BPF_LINK_DETACH: libc::c_int = 34;
 const BPF_XDP: u32 = 37;
-/// `BPF_LINK_TYPE_XDP`.
-const LINK_OF_XDP: u32 = 6;
+const BPF_TCX_INGRESS: u32 = 46;
+/// Before every program that is there (`BPF_F_BEFORE`).
+const FIRST: u32 = 1 << 3;
+/// `BPF_LINK_TYPE_XDP` and `BPF_LINK_TYPE_TCX`.
+const LINKS: [u32; 2] = [6, 11];
 
 /// `XDP_TX`.
 pub(crate) const TX: u32 = 3;
@@ -45,6 +48,16 @@ struct LinkCreate {
     ifindex: u32,
     attach_type: u32,
     flags: u32,
+}
+
+/// With the part that TCX reads: relative to which program, at which state of the list;
+/// to none and at any.
+#[repr(C)]
+struct TcxCreate {
+    link: LinkCreate,
+    relative: u32,
+    pad: u32,
+    revision: u64,
 }
 
 #[repr(C)]
@@ -103,7 +116,7 @@ pub(crate) struct Identity {
     pub(crate) id: u32,
 }
 
-/// `struct bpf_link_info` of an XDP link.
+/// `struct bpf_link_info` of a link of XDP or TCX.
 #[repr(C)]
 #[derive(Default)]
 pub(crate) struct LinkInfo {
@@ -151,6 +164,13 @@ pub(crate) fn pin(fd: BorrowedFd<'_>, path: &Path) -> io::Result<()> {
     bpf(BPF_OBJ_PIN, &mut Object { path: path.as_ptr() as u64, fd: raw(fd), flags: 0 }).map(drop)
 }
 
+/// Attaches a classifier to an interface's ingress by TCX, before what is there; Linux
+/// before 6.6 says `EINVAL`.
+pub(crate) fn attach_tcx(program: BorrowedFd<'_>, ifindex: u32) -> io::Result<OwnedFd> {
+    let link = LinkCreate { program: raw(program), ifindex, attach_type: BPF_TCX_INGRESS, flags: FIRST };
+    bpf(BPF_LINK_CREATE, &mut TcxCreate { link, relative: 0, pad: 0, revision: 0 }).map(owned)
+}
+
 /// Attaches an XDP program to an interface, [`NATIVE`] or [`GENERIC`].
 pub(crate) fn attach(program: BorrowedFd<'_>, ifindex: u32, flags: u32) -> io::Result<OwnedFd> {
     let mut attributes = LinkCreate { program: raw(program), ifindex, attach_type: BPF_XDP, flags };
@@ -167,6 +187,14 @@ pub(crate) fn update(link: &OwnedFd, program: BorrowedFd<'_>) -> io::Result<()> 
 /// Detaches a link at once; removing its pin alone would do so a little later.
 pub(crate) fn detach(link: &OwnedFd) -> io::Result<()> {
     bpf(BPF_LINK_DETACH, &mut LinkDetach { link: raw(link.as_fd()) }).map(drop)
+}
+
+/// The id of a program; an error for an object of another kind.
+pub(crate) fn program_id(program: BorrowedFd<'_>) -> io::Result<u32> {
+    match identity(program)? {
+        Identity { kind: Kind::Program, id } => Ok(id),
+        _ => Err(io::Error::new(io::ErrorKind::InvalidData, "not a program")),
+    }
 }
 
 /// Runs an XDP program on a frame, which becomes what the program made of it. The
@@ -195,15 +223,16 @@ fn info<T>(object: BorrowedFd<'_>, info: &mut T) -> io::Result<()> {
     bpf(BPF_OBJ_GET_INFO_BY_FD, &mut attributes).map(drop)
 }
 
-/// What an XDP link is on, and what it runs; an error for an object of another kind.
+/// What a link of XDP or TCX is on, and what it runs; an error for an object of another
+/// kind.
 pub(crate) fn link_info(link: &OwnedFd) -> io::Result<LinkInfo> {
-    let wrong = || io::Error::new(io::ErrorKind::InvalidData, "not a link of an XDP program");
+    let wrong = || io::Error::new(io::ErrorKind::InvalidData, "not a link of XDP or TCX");
     if kind(link.as_fd())? != Kind::Link {
         return Err(wrong());
     }
     let mut found = LinkInfo::default();
     info(link.as_fd(), &mut found)?;
-    if found.kind == LINK_OF_XDP { Ok(found) } else { Err(wrong()) }
+    if LINKS.contains(&found.kind) { Ok(found) } else { Err(wrong()) }
 }
 
 /// Which object a descriptor is of.

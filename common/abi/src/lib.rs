@@ -1,4 +1,4 @@
-//! Map keys and values, counter names and limits shared by the XDP program and user space.
+//! Map keys and values, counter names and limits shared by the kernel program and user space.
 //!
 //! Both sides compile this crate, so a layout exists once. Rules that keep it
 //! safe: `#[repr(C)]`, fixed-width integers and byte arrays only, padding that
@@ -91,4 +91,6 @@ pub mod names {
     pub const PROGRAM_FRAGS: &str = "clarion_frags";
     /// The same program for older ones.
     pub const PROGRAM: &str = "clarion";
+    /// The same program at tc's ingress hook.
+    pub const PROGRAM_TC: &str = "clarion_tc";
 }

@@ -1,7 +1,8 @@
-//! The shipped object: one program, in two sections.
+//! The shipped object: one program, in three sections.
 //!
 //! `xdp.frags` lets frames of several buffers (jumbo frames) pass a native
-//! program, from Linux 5.18; older kernels refuse the flag and get the other.
+//! program, from Linux 5.18; older kernels refuse the flag and get the other. The
+//! classifier does the same at tc's ingress hook, where XDP cannot be had.
 
 #![cfg_attr(target_arch = "bpf", no_std, no_main)]
 
@@ -11,19 +12,25 @@ mod object;
 
 #[cfg(target_arch = "bpf")]
 mod programs {
-    use aya_ebpf::macros::xdp;
-    use aya_ebpf::programs::XdpContext;
+    use aya_ebpf::macros::{classifier, xdp};
+    use aya_ebpf::programs::{TcContext, XdpContext};
 
     #[xdp(frags)]
     #[inline(always)]
     fn clarion_frags(context: XdpContext) -> u32 {
-        clarion_ebpf::kernel::run(context.ctx)
+        clarion_ebpf::kernel::xdp::run(context.ctx)
     }
 
     #[xdp]
     #[inline(always)]
     fn clarion(context: XdpContext) -> u32 {
-        clarion_ebpf::kernel::run(context.ctx)
+        clarion_ebpf::kernel::xdp::run(context.ctx)
+    }
+
+    #[classifier]
+    #[inline(always)]
+    fn clarion_tc(context: TcContext) -> i32 {
+        clarion_ebpf::kernel::tc::run(context.skb.skb)
     }
 }
 

@@ -55,7 +55,10 @@ impl Bed {
         let plan = Plan::new(&dataplane.observe()?, &desired);
         let report = dataplane.apply(&plan);
         ensure!(report.is_ok(), "the plan failed: {report:?}");
-        ensure!(dataplane.attachments()?.get(&ifindex) == Some(&AttachedMode::Native), "not native");
+        ensure!(
+            dataplane.attachments()?.get(&ifindex).is_some_and(|a| a.mode == AttachedMode::Native),
+            "not native"
+        );
         dataplane.beat()?;
         Ok(Self { peer, dataplane, _pass: pass })
     }

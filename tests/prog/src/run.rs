@@ -1,12 +1,11 @@
-//! The pinned program, run on one frame by `BPF_PROG_TEST_RUN`.
+//! The pinned programs, run on one frame by `BPF_PROG_TEST_RUN`.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use aya::maps::{Array, HashMap, Map, MapData};
-use aya::programs::Xdp;
-use aya::programs::{TestRun, TestRunOptions};
+use aya::programs::{SchedClassifier, TestRun, TestRunOptions, Xdp};
 use clarion_abi::{Cell, Control, KeyV4, KeyV6, Slot, Watched, names};
 use clarion_dataplane::Dataplane;
 use clarion_fence::{Leases, NodeId};
@@ -14,16 +13,30 @@ use clarion_fence::{Leases, NodeId};
 /// Longest frame that a run gives back.
 const OUTPUT: usize = 4096;
 
+/// Where a program sits, and so which of the two is run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hook {
+    /// XDP.
+    Xdp,
+    /// tc's ingress: TCX and clsact.
+    Tc,
+}
+
+impl Hook {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Xdp, Self::Tc];
+}
+
 /// What the kernel would do with the frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action {
     /// `XDP_ABORTED`: the program failed.
     Aborted,
-    /// `XDP_DROP`.
+    /// `XDP_DROP`, `TC_ACT_SHOT`.
     Drop,
-    /// `XDP_PASS`.
+    /// `XDP_PASS`; `TC_ACT_UNSPEC`: on to the next program.
     Pass,
-    /// `XDP_TX`.
+    /// `XDP_TX`; `TC_ACT_REDIRECT`: the test cannot say where to.
     Transmit,
     /// Anything else.
     Unknown(u32),
@@ -38,11 +51,17 @@ pub struct Ran {
     pub frame: Vec<u8>,
 }
 
-/// The program that a data plane pinned, and its maps.
+/// A program that a data plane pinned, and its maps.
 #[derive(Debug)]
 pub struct Pinned {
-    program: Xdp,
+    program: Program,
     dir: PathBuf,
+}
+
+#[derive(Debug)]
+enum Program {
+    Xdp(Xdp),
+    Tc(SchedClassifier),
 }
 
 impl Pinned {
@@ -50,12 +69,31 @@ impl Pinned {
     ///
     /// # Errors
     /// Nothing is pinned there.
-    pub fn open(pin_dir: &Path) -> anyhow::Result<Self> {
+    pub fn open(pin_dir: &Path, hook: Hook) -> anyhow::Result<Self> {
         let dir = pin_dir.join(format!("v{}", clarion_abi::ABI_VERSION));
-        let path = dir.join("program");
-        let program = Xdp::from_pin(&path, aya_obj::programs::XdpAttachType::Interface)
-            .with_context(|| format!("cannot open {}", path.display()))?;
+        let path = dir.join(match hook {
+            Hook::Xdp => "program",
+            Hook::Tc => "program-tc",
+        });
+        let program = match hook {
+            Hook::Xdp => Xdp::from_pin(&path, aya_obj::programs::XdpAttachType::Interface).map(Program::Xdp),
+            Hook::Tc => SchedClassifier::from_pin(&path).map(Program::Tc),
+        };
+        let program = program.with_context(|| format!("cannot open {}", path.display()))?;
         Ok(Self { program, dir })
+    }
+
+    /// Whether the kernel runs such a frame: it makes no socket buffer of an Ethernet
+    /// header alone, nor of less than a whole IP header.
+    #[must_use]
+    pub fn takes(&self, frame: &[u8]) -> bool {
+        let least = match (&self.program, frame.get(12..14)) {
+            (Program::Xdp(_), _) => 14,
+            (Program::Tc(_), Some([0x08, 0x00])) => 14 + 20,
+            (Program::Tc(_), Some([0x86, 0xdd])) => 14 + 40,
+            (Program::Tc(_), _) => 15,
+        };
+        frame.len() >= least
     }
 
     /// Runs it once, as if the frame came in on interface 1.
@@ -66,14 +104,19 @@ impl Pinned {
         let mut output = vec![0; OUTPUT];
         let options =
             TestRunOptions { data_in: Some(frame), data_out: Some(&mut output), ..TestRunOptions::default() };
-        let result = self.program.test_run(options).context("BPF_PROG_TEST_RUN failed")?;
+        const UNSPECIFIED: u32 = u32::MAX;
+        let result = match &self.program {
+            Program::Xdp(program) => program.test_run(options),
+            Program::Tc(program) => program.test_run(options),
+        }
+        .with_context(|| format!("BPF_PROG_TEST_RUN failed with {} bytes: {frame:02x?}", frame.len()))?;
         output.truncate(usize::try_from(result.data_size_out)?);
-        let action = match result.return_value {
-            0 => Action::Aborted,
-            1 => Action::Drop,
-            2 => Action::Pass,
-            3 => Action::Transmit,
-            other => Action::Unknown(other),
+        let action = match (&self.program, result.return_value) {
+            (Program::Xdp(_), 0) => Action::Aborted,
+            (Program::Xdp(_), 1) | (Program::Tc(_), 2) => Action::Drop,
+            (Program::Xdp(_), 2) | (Program::Tc(_), UNSPECIFIED) => Action::Pass,
+            (Program::Xdp(_), 3) | (Program::Tc(_), 7) => Action::Transmit,
+            (_, other) => Action::Unknown(other),
         };
         Ok(Ran { action, frame: output })
     }

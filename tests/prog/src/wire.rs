@@ -33,6 +33,29 @@ impl Wire {
         Ok(Self { socket })
     }
 
+    /// From now on only frames that came with this VLAN's tag. The kernel takes the tag off
+    /// before a packet socket sees the frame, so that nothing in its bytes tells.
+    ///
+    /// # Errors
+    /// The socket takes no filter.
+    pub fn only_vlan(&self, vlan: u16) -> anyhow::Result<()> {
+        // Classic BPF with the kernel's extensions (linux/filter.h): is there a tag, and
+        // which (the id is the lower 12 bits).
+        const TAG_PRESENT: u32 = 0xffff_f000 + 48;
+        const TAG: u32 = 0xffff_f000 + 44;
+        let step = |code, if_not, value| SockFilter::new(code, 0, if_not, value);
+        let program = [
+            step(0x20, 0, TAG_PRESENT),
+            step(0x15, 4, 1),
+            step(0x20, 0, TAG),
+            step(0x54, 0, 0x0fff),
+            step(0x15, 1, u32::from(vlan)),
+            step(0x06, 0, u32::MAX),
+            step(0x06, 0, 0),
+        ];
+        self.socket.attach_filter(&program).context("cannot attach a filter to a packet socket")
+    }
+
     /// Sends a frame and waits for one that `wanted` takes; for measuring, so
     /// with as few system calls as there can be. Time runs from before sending.
     ///

@@ -4,22 +4,25 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use aya::Ebpf;
-use aya::programs::Xdp;
+use aya::programs::{SchedClassifier, Xdp};
 use aya_obj::Object;
 use aya_obj::generated::bpf_insn;
 use clarion_abi::names;
 use clarion_prog_tests::sandbox;
 
 /// Helpers that the program may call, by number (linux/bpf.h), with the version that
-/// brought each. A new one belongs here only if 5.15 has it for XDP programs.
-const HELPERS: [(i32, &str, (u8, u8)); 6] = [
+/// brought each. A new one belongs here only if 5.15 has it for that kind of program.
+const HELPERS: [(i32, &str, (u8, u8)); 5] = [
     (1, "bpf_map_lookup_elem", (3, 19)),
-    (65, "bpf_xdp_adjust_tail", (4, 18)),
     (118, "bpf_jiffies64", (5, 6)),
     (125, "bpf_ktime_get_boot_ns", (5, 8)),
     (131, "bpf_ringbuf_reserve", (5, 8)),
     (132, "bpf_ringbuf_submit", (5, 8)),
 ];
+/// Those that only one kind of program has.
+const OF_XDP: [(i32, &str, (u8, u8)); 1] = [(65, "bpf_xdp_adjust_tail", (4, 18))];
+const OF_TC: [(i32, &str, (u8, u8)); 3] =
+    [(23, "bpf_redirect", (4, 4)), (38, "bpf_skb_change_tail", (4, 9)), (39, "bpf_skb_pull_data", (4, 9))];
 const LOWEST: (u8, u8) = (5, 15);
 
 /// The kernel gives up after a million instructions looked at. Other versions prune
@@ -65,10 +68,13 @@ fn instructions(name: &str) -> Vec<bpf_insn> {
 
 #[test]
 fn no_helper_and_no_instruction_is_newer_than_the_lowest_kernel() {
-    let known: BTreeMap<i32, (&str, (u8, u8))> =
-        HELPERS.into_iter().map(|(number, name, since)| (number, (name, since))).collect();
-    assert!(known.values().all(|(_, since)| *since <= LOWEST), "{known:?}");
-    for name in [names::PROGRAM, names::PROGRAM_FRAGS] {
+    let programs: [(&str, &[_]); 3] =
+        [(names::PROGRAM, &OF_XDP), (names::PROGRAM_FRAGS, &OF_XDP), (names::PROGRAM_TC, &OF_TC)];
+    for (name, more) in programs {
+        let helpers = HELPERS.iter().chain(more);
+        let known: BTreeMap<i32, (&str, (u8, u8))> =
+            helpers.map(|(number, name, since)| (*number, (*name, *since))).collect();
+        assert!(known.values().all(|(_, since)| *since <= LOWEST), "{known:?}");
         let instructions = instructions(name);
         let mut called = BTreeSet::new();
         // The second half of a wide load is no instruction.
@@ -110,17 +116,23 @@ fn instructions_that_are_too_new_are_told() {
 }
 
 #[test]
-fn both_programs_load_and_are_far_from_the_verifiers_limit() {
+fn all_programs_load_and_are_far_from_the_verifiers_limit() {
+    let check = |name: &str, verified: Option<u32>| {
+        let verified = verified.expect("this test needs Linux 5.16, which counts");
+        println!("{name}: {verified} instructions looked at");
+        assert!(verified < MOST_VERIFIED, "{name}: {verified} instructions were looked at");
+    };
     sandbox::enter(|_| {
         let mut ebpf = Ebpf::load(clarion_dataplane::object())?;
         for name in [names::PROGRAM, names::PROGRAM_FRAGS] {
             let program: &mut Xdp = ebpf.program_mut(name).expect("there").try_into()?;
             program.load()?;
-            let verified = program.info()?.verified_instruction_count();
-            let verified = verified.expect("this test needs Linux 5.16, which counts");
-            println!("{name}: {verified} instructions looked at");
-            assert!(verified < MOST_VERIFIED, "{name}: {verified} instructions were looked at");
+            check(name, program.info()?.verified_instruction_count());
         }
+        let name = names::PROGRAM_TC;
+        let program: &mut SchedClassifier = ebpf.program_mut(name).expect("there").try_into()?;
+        program.load()?;
+        check(name, program.info()?.verified_instruction_count());
         Ok(())
     })
     .unwrap();

@@ -7,6 +7,7 @@ use clarion_dataplane::{AddressKey, Dataplane, Entry, Options};
 use clarion_fence::{FLAG_GRANT, Kind, Message, NEVER, NodeId, Own};
 use clarion_prog_tests::fence::{INC, OTHER, PEER, STATION, STRANGER, TIMES, VOTER, message, now, own};
 use clarion_prog_tests::frames::{ARP, Arp, BROADCAST, IPV6, Mac, Neighbor, ethernet, group_mac, unpadded};
+use clarion_prog_tests::run::Hook;
 use clarion_prog_tests::sandbox;
 
 use crate::{Bed, on_a_node};
@@ -153,7 +154,7 @@ fn while_it_is_handed_over_the_answer_names_the_next_owner_and_comes_from_here()
 #[test]
 fn the_fence_outlives_the_process_and_a_restarted_one_finds_everything() {
     sandbox::enter(|bpffs| {
-        let mut bed = Bed::new(bpffs)?;
+        let mut bed = Bed::new(bpffs, Hook::Tc)?;
         take(&mut bed, INC)?;
         let stamp = now();
         grant(&bed, VOTER, 7, stamp)?;

@@ -9,12 +9,13 @@ mod vote;
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use anyhow::Context;
 use clarion_abi::{Outcome, Verdict};
 use clarion_dataplane::{Dataplane, Options};
 use clarion_fence::{Message, Wire, open};
 use clarion_prog_tests::fence::{datagram, keys, now, switch_on};
 use clarion_prog_tests::frames::Udp;
-use clarion_prog_tests::run::{Action, Pinned, Ran, moved};
+use clarion_prog_tests::run::{Action, Hook, Pinned, Ran, moved};
 use clarion_prog_tests::sandbox;
 
 /// Bytes before the payload of an untagged IPv4 datagram.
@@ -29,10 +30,10 @@ struct Bed {
 }
 
 impl Bed {
-    fn new(bpffs: &Path) -> anyhow::Result<Self> {
+    fn new(bpffs: &Path, hook: Hook) -> anyhow::Result<Self> {
         let pin_dir = sandbox::pin_dir(bpffs);
         let mut dataplane = Dataplane::open(Options { pin_dir: pin_dir.clone(), ..Options::default() })?;
-        let pinned = Pinned::open(&pin_dir)?;
+        let pinned = Pinned::open(&pin_dir, hook)?;
         let now = now();
         switch_on(&mut dataplane, now)?;
         Ok(Self { dataplane, pinned, now })
@@ -75,7 +76,11 @@ impl Bed {
     }
 }
 
-/// A test on a node of its own.
-fn on_a_node(test: impl FnOnce(Bed) -> anyhow::Result<()> + Send) {
-    sandbox::enter(|bpffs| test(Bed::new(bpffs)?)).expect("a test that passes");
+/// A test on a node of its own for each program; nothing must show which.
+fn on_a_node(test: impl Fn(Bed) -> anyhow::Result<()> + Sync) {
+    for hook in Hook::ALL {
+        let entered =
+            sandbox::enter(|bpffs| test(Bed::new(bpffs, hook)?).with_context(|| format!("{hook:?}")));
+        entered.expect("a test that passes");
+    }
 }

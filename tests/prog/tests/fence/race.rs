@@ -10,7 +10,7 @@ use std::thread;
 use clarion_dataplane::{Dataplane, Options};
 use clarion_fence::{Asked, FLAG_GRANT, Kind, Promise, Wire, in_force, open, seal};
 use clarion_prog_tests::fence::{VOTER, keys, message, now, own, switch_on};
-use clarion_prog_tests::run::Pinned;
+use clarion_prog_tests::run::{Hook, Pinned};
 use clarion_prog_tests::sandbox;
 
 /// Enough for both orders to come about many times.
@@ -27,7 +27,7 @@ fn race(
         let open = || Dataplane::open(Options { pin_dir: pin_dir.clone(), ..Options::default() });
         let (mut one, mut other) = (open()?, open()?);
         switch_on(&mut one, now())?;
-        let pinned = Pinned::open(&pin_dir)?;
+        let pinned = Pinned::open(&pin_dir, Hook::Xdp)?;
         let mut said = [0_u64; 2];
         let meet = Barrier::new(2);
         for round in 1..=ROUNDS {

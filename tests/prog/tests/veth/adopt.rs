@@ -118,7 +118,7 @@ fn a_new_interface_of_a_gone_ones_index_is_attached_and_not_forgotten() {
         ip(&format!("link add node0 index {ifindex} type veth peer name far1"))?;
         ip("link set node0 up")?;
         reconcile(&mut dataplane, &wanted)?;
-        assert_eq!(dataplane.attachments()?[&ifindex], AttachedMode::Native);
+        assert_eq!(dataplane.attachments()?[&ifindex].mode, AttachedMode::Native);
         Ok(())
     });
 }

@@ -99,9 +99,8 @@ fn two(bpffs: &Path, mode: AttachMode, is_v6: bool) -> anyhow::Result<(Peer, Nod
 
 /// A test for each mode and family.
 fn in_each(test: impl Fn(Peer, Node, Node) -> anyhow::Result<()> + Sync) {
-    for (mode, is_v6) in
-        [AttachMode::Native, AttachMode::Generic].into_iter().flat_map(|m| [(m, false), (m, true)])
-    {
+    let modes = [AttachMode::Native, AttachMode::Generic, AttachMode::Tcx, AttachMode::Clsact];
+    for (mode, is_v6) in modes.into_iter().flat_map(|m| [(m, false), (m, true)]) {
         sandbox::enter(|bpffs| {
             let (far, near, other) = two(bpffs, mode, is_v6)?;
             test(far, near, other).with_context(|| format!("{mode:?}, IPv6: {is_v6}"))

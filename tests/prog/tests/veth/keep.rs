@@ -11,8 +11,8 @@ use nix::mount::{MntFlags, umount2};
 use crate::resolve::{answers, bed};
 use crate::{OURS, PATIENCE, desired, on_a_node, open, pins, reconcile};
 
-/// Pins of a data plane with one interface: fifteen maps, the program, a link.
-const PINS: usize = 17;
+/// Pins of a data plane with one interface: fifteen maps, two programs, a link.
+const PINS: usize = 18;
 
 #[test]
 fn pins_that_are_removed_are_made_again_and_no_request_goes_unanswered() {
@@ -62,7 +62,7 @@ fn a_foreign_object_under_a_links_name_does_not_hinder_a_start() {
         let mut next = open(bpffs, AttachMode::Native)?;
         assert!(next.observe()?.interfaces.is_empty());
         reconcile(&mut next, &wanted)?;
-        assert_eq!(next.attachments()?[&ifindex], AttachedMode::Native);
+        assert_eq!(next.attachments()?[&ifindex].mode, AttachedMode::Native);
         Dataplane::cleanup(&sandbox::pin_dir(bpffs))?;
         assert!(!sandbox::pin_dir(bpffs).exists());
         Ok(())
@@ -87,7 +87,7 @@ fn what_a_cleanup_beside_it_detached_is_attached_and_pinned_again() {
         let observed = dataplane.observe()?;
         assert!(observed.interfaces.is_empty() && observed.gone.contains(&ifindex), "{observed:?}");
         reconcile(&mut dataplane, &wanted)?;
-        assert_eq!(dataplane.attachments()?[&ifindex], AttachedMode::Native);
+        assert_eq!(dataplane.attachments()?[&ifindex].mode, AttachedMode::Native);
         assert!(pins(bpffs).join(format!("link-{ifindex}-native")).exists());
         Ok(())
     });
@@ -109,7 +109,7 @@ fn without_the_file_system_nothing_can_be_pinned_and_the_program_stays() {
             matches!(action, Action::Pin(_)) && cause.contains("mount -t bpf"),
             "{action}: {error}: {cause}"
         );
-        assert_eq!(dataplane.attachments()?[&ifindex], AttachedMode::Native);
+        assert_eq!(dataplane.attachments()?[&ifindex].mode, AttachedMode::Native);
         assert!(!sandbox::pin_dir(bpffs).exists(), "something was made elsewhere");
         Ok(())
     });

@@ -2,6 +2,8 @@
 
 use std::net::{IpAddr, UdpSocket};
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
@@ -42,7 +44,7 @@ pub(crate) fn bed(bpffs: &std::path::Path, mode: AttachMode) -> anyhow::Result<B
 
 /// A test in a sandbox of its own for each mode; the wire must not show which.
 fn in_each_mode(test: impl Fn(Bed, &std::path::Path, AttachMode) -> anyhow::Result<()> + Sync) {
-    for mode in [AttachMode::Native, AttachMode::Generic] {
+    for mode in [AttachMode::Native, AttachMode::Generic, AttachMode::Tcx, AttachMode::Clsact] {
         sandbox::enter(|bpffs| {
             let bed = bed(bpffs, mode)?;
             test(bed, bpffs, mode).with_context(|| format!("{mode:?}"))
@@ -159,9 +161,8 @@ fn tagged_requests_are_answered_tagged_on_the_wire() {
             let from = mac("far0")?;
             let request = Arp::request((from, "192.0.2.2".parse()?), VIP4);
             let wire = Wire::open("far0", EVERYTHING)?;
+            wire.only_vlan(VLAN)?;
             wire.send(&ethernet(BROADCAST, from, &[(0x8100, VLAN)], ARP, &request.bytes()))?;
-            // A kernel without 802.1Q takes the tag off for packet sockets; what
-            // is behind it is the answer either way.
             wire.expect(PATIENCE, |frame| {
                 frame[..6] == from && frame.windows(4).any(|bytes| bytes == VIP4.octets())
             })?;
@@ -169,8 +170,19 @@ fn tagged_requests_are_answered_tagged_on_the_wire() {
             let to = group_mac(solicitation.destination);
             wire.send(&unpadded(to, from, &[(0x8100, VLAN)], IPV6, &solicitation.bytes()))?;
             wire.expect(PATIENCE, |frame| frame[..6] == from && frame.contains(&136))?;
+            // What is served in a VLAN is not without it, nor in another.
+            for tags in [&[][..], &[(0x8100, VLAN + 1)], &[(0x88a8, VLAN), (0x8100, VLAN)]] {
+                let others = Wire::open("far0", ARP)?;
+                others.send(&ethernet(BROADCAST, from, tags, ARP, &request.bytes()))?;
+                let deadline = Instant::now() + SILENCE;
+                while let Some(frame) = others.receive(deadline)? {
+                    anyhow::ensure!(frame[20..22] != [0, 2], "{tags:?} was answered: {frame:02x?}");
+                }
+            }
             Ok(())
         })??;
+        let outcomes = bed.dataplane.counters()?.outcomes;
+        assert_eq!((outcomes["arp_answered"], outcomes["vlan_stacked"]), (1, 1), "{outcomes:?}");
         Ok(())
     });
 }
@@ -200,3 +212,39 @@ fn a_conflict_is_reported_with_the_strangers_mac_and_the_time() {
         Ok(())
     });
 }
+
+#[test]
+fn a_changed_program_takes_over_and_a_restart_adopts_it_with_no_request_unanswered() {
+    in_each_mode(|mut bed, bpffs, mode| {
+        let (done, peer) = (AtomicBool::new(false), &bed.peer);
+        let dataplane = &mut bed.dataplane;
+        let wanted = &bed.wanted;
+        thread::scope(|scope| -> anyhow::Result<()> {
+            let asks = scope.spawn(|| -> anyhow::Result<(u32, u32)> {
+                let (mut asked, mut dark) = (0, 0);
+                while !done.load(Ordering::Relaxed) {
+                    asked += 1;
+                    dark += u32::from(!answers(peer, SILENCE)?);
+                }
+                Ok((asked, dark))
+            });
+            for _ in 0..ROUNDS {
+                for name in ["program", "program-tc"] {
+                    // As after an upgrade: the pinned program is not the one that runs.
+                    std::fs::remove_file(crate::pins(bpffs).join(name))?;
+                }
+                *dataplane = open(bpffs, mode)?;
+                let observed = dataplane.observe()?;
+                anyhow::ensure!(observed.interfaces.values().all(|there| !there.current), "{observed:?}");
+                reconcile(dataplane, wanted)?;
+            }
+            done.store(true, Ordering::Relaxed);
+            let (asked, dark) = asks.join().expect("no panic")?;
+            anyhow::ensure!(dark == 0 && asked > ROUNDS, "{dark} of {asked} requests were not answered");
+            Ok(())
+        })
+    });
+}
+
+/// Upgrades while a client asks all the time.
+const ROUNDS: u32 = 5;

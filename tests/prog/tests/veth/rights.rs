@@ -26,7 +26,7 @@ fn four_capabilities_are_enough_to_load_attach_adopt_and_detach() {
         peer.veth("node0", "far0")?;
         let ifindex = if_index("node0")?;
         keep_only_the_agents_rights()?;
-        for mode in [AttachMode::Native, AttachMode::Generic] {
+        for mode in [AttachMode::Native, AttachMode::Generic, AttachMode::Tcx, AttachMode::Clsact] {
             let mut dataplane = open(bpffs, mode)?;
             reconcile(&mut dataplane, &desired(&[ifindex], OURS))?;
             dataplane.beat()?;
