@@ -43,7 +43,8 @@ pub struct Args {
     #[arg(long, default_value = "/sys/fs/bpf/clarion", global = true)]
     pub pin_dir: PathBuf,
 
-    /// How to attach the kernel program to interfaces.
+    /// How to attach the kernel program to interfaces. With native or generic, an
+    /// interface with an XDP program of somebody else's is not served.
     #[arg(long, value_enum, default_value = "auto")]
     pub attach_mode: Attach,
 
@@ -74,12 +75,17 @@ pub enum Command {
 /// `--attach-mode`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Attach {
-    /// Native where the driver can, else generic.
+    /// Native where the driver can and no other XDP program is; else TCX, else clsact,
+    /// else generic.
     Auto,
-    /// In the driver only.
+    /// XDP in the driver only.
     Native,
-    /// In the network stack.
+    /// XDP in the network stack.
     Generic,
+    /// tc's ingress hook, by a link: Linux 6.6, beside whatever XDP program there is.
+    Tcx,
+    /// The same hook, by a classifier below a clsact queueing discipline.
+    Clsact,
 }
 
 impl Deref for Args {
@@ -112,8 +118,11 @@ impl Args {
                 Attach::Auto => AttachMode::Auto,
                 Attach::Native => AttachMode::Native,
                 Attach::Generic => AttachMode::Generic,
+                Attach::Tcx => AttachMode::Tcx,
+                Attach::Clsact => AttachMode::Clsact,
             },
             restart_grace: Duration::from_secs(self.restart_grace),
+            ..clarion_dataplane::Options::default()
         }
     }
 }

@@ -170,7 +170,7 @@ impl Half {
         let sender = Sender::open()
             .context("cannot open a packet socket for gratuitous frames: the agent needs CAP_NET_RAW")?;
         let attachments = dataplane.attachments().context("cannot read the attachments")?;
-        Ok(Self {
+        let mut half = Self {
             me: me.clone(),
             origin: Instant::now(),
             dataplane,
@@ -191,9 +191,11 @@ impl Half {
             held: Held::default(),
             beat_failed: false,
             gratuitous: BTreeMap::new(),
-            status: FastStatus { attachments, ..FastStatus::default() },
+            status: FastStatus::default(),
             published,
-        })
+        };
+        half.set_attachments(attachments);
+        Ok(half)
     }
 
     fn now(&self) -> Duration {

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use clarion_core::NodeName;
-use clarion_dataplane::AttachedMode;
+use clarion_dataplane::Attachment;
 use clarion_netlink::{Interface, SkipReason};
 
 use super::{Standing, Vips};
@@ -55,8 +55,8 @@ pub(crate) struct FastStatus {
     pub(crate) interfaces: Vec<Interface>,
     /// The others, with the reason.
     pub(crate) skipped: Vec<(String, SkipReason)>,
-    /// Where the program runs.
-    pub(crate) attachments: BTreeMap<u32, AttachedMode>,
+    /// Where the program runs, and why there.
+    pub(crate) attachments: BTreeMap<u32, Attachment>,
     /// Items of the last plan that failed, in words.
     pub(crate) failures: Vec<String>,
 }

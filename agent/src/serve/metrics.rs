@@ -156,11 +156,15 @@ fn kubernetes(page: &mut Page, sources: &Sources) {
 }
 
 fn agent(page: &mut Page, fast: &FastStatus) {
-    let mut family =
-        page.family("clarion_attachment_info", Kind::Gauge, "Where the kernel program runs on an interface.");
+    let mut family = page.family(
+        "clarion_attachment_info",
+        Kind::Gauge,
+        "Where the kernel program runs on an interface, and why there.",
+    );
     for interface in &fast.interfaces {
-        let mode = fast.attachments.get(&interface.index).map_or("none", |mode| mode.name());
-        family.sample(&[("interface", &interface.name), ("mode", &mode)], 1);
+        let attachment = fast.attachments.get(&interface.index);
+        let (mode, reason) = attachment.map_or(("none", "failed"), |a| (a.mode.name(), a.reason.as_str()));
+        family.sample(&[("interface", &interface.name), ("mode", &mode), ("reason", &reason)], 1);
     }
     page.family("clarion_peers_in_contact", Kind::Gauge, "Nodes whose round trips with this one succeed.")
         .sample(&[], fast.in_contact.len());

@@ -88,7 +88,8 @@ fn interfaces(sources: &Sources) -> Value {
                 "mac": format_mac(i.mac),
                 "arp": i.arp,
                 "ndp": i.ndp.is_some(),
-                "attached": fast.attachments.get(&i.index).map(|mode| mode.name()),
+                "attached": fast.attachments.get(&i.index).map(|attachment| attachment.mode.name()),
+                "attachedReason": fast.attachments.get(&i.index).map(|attachment| attachment.reason.as_str()),
             })
         })
         .collect();

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use clarion_daemon::chain;
-use clarion_dataplane::{Action, Plan};
+use clarion_dataplane::{Action, Attachment, Plan};
 use clarion_l2::frames::solicited_node_group;
 use clarion_netlink::{GroupChange, Groups, SkipReason, Snapshot};
 
@@ -120,7 +120,11 @@ impl Half {
     ) -> anyhow::Result<()> {
         let observed = match self.observed.take() {
             Some(observed) => observed,
-            None => self.dataplane.observe().context("cannot read the kernel program's maps")?,
+            None => {
+                let observed = self.dataplane.observe().context("cannot read the kernel program's maps")?;
+                self.set_attachments(observed.interfaces.clone());
+                observed
+            }
         };
         let plan = if let Some(addresses) = part {
             Plan::of(&observed, addresses, &wanted.dataplane.addresses)
@@ -157,9 +161,23 @@ impl Half {
             self.observed = Some(observed);
         }
         if links_changed {
-            self.status.attachments = self.dataplane.attachments().context("cannot read the attachments")?;
+            let attachments = self.dataplane.attachments().context("cannot read the attachments")?;
+            self.set_attachments(attachments);
         }
         Ok(())
+    }
+
+    /// Takes in where the program runs, and says what is new about it.
+    pub(super) fn set_attachments(&mut self, attachments: BTreeMap<u32, Attachment>) {
+        let snapshot = self.snapshot.load();
+        for (ifindex, Attachment { mode, reason, .. }) in &attachments {
+            let known = self.status.attachments.get(ifindex);
+            if known.is_none_or(|known| (known.mode, known.reason) != (*mode, *reason)) {
+                let interface = snapshot.links.get(ifindex).map_or("?", |link| link.name.as_str());
+                tracing::info!(interface, %mode, %reason, "the kernel program runs on an interface");
+            }
+        }
+        self.status.attachments = attachments;
     }
 
     /// Brings the maps in step with what this node owns while nothing is known of Services: an
