@@ -4,17 +4,18 @@
 //! instead and divided by its repetitions: it has fractions, and leaves out what
 //! other processes do meanwhile. A frame that is answered is restored before each
 //! repetition by a program that then tail-calls the shipped one; the same with an
-//! empty program behind it is subtracted.
+//! empty program behind it is subtracted. The program for tc has a row for each kind of
+//! frame.
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use aya::Ebpf;
 use aya::maps::{Array, ProgramArray};
-use aya::programs::{TestRun, TestRunOptions, Xdp};
+use aya::programs::{Program, SchedClassifier, TestRun, TestRunOptions, Xdp};
 use clarion_dataplane::{AddressKey, Dataplane, Desired, Entry, Options, Plan};
 use clarion_fence::{Kind, seal};
 use clarion_prog_tests::fence::{INC, PORT, VOTER, datagram, keys, message, now, switch_on};
@@ -53,7 +54,10 @@ struct Subject {
     frame: Vec<u8>,
     /// The program that restores it; frames that pass need none.
     restore: Option<&'static str>,
+    /// What was promised of XDP.
     bar: f64,
+    /// Whether tc has a row of it.
+    at_tc: bool,
 }
 
 fn subjects() -> Vec<Subject> {
@@ -62,22 +66,24 @@ fn subjects() -> Vec<Subject> {
         let packet = Neighbor::solicitation((ASKER, HOST6), address);
         unpadded(group_mac(packet.destination), ASKER, &[], IPV6, &packet.bytes())
     };
-    let passes = |name, frame| Subject { name, frame, restore: None, bar: 5.0 };
-    let answered = |name, frame, restore, bar| Subject { name, frame, restore: Some(restore), bar };
+    let passes = |name, frame| Subject { name, frame, restore: None, bar: 5.0, at_tc: false };
+    let answered =
+        |name, frame, restore, bar| Subject { name, frame, restore: Some(restore), bar, at_tc: false };
+    let at_tc = |subject| Subject { at_tc: true, ..subject };
     vec![
-        passes("TCP over IPv4", tcp(false)),
-        passes("TCP over IPv6", tcp(true)),
+        at_tc(passes("TCP over IPv4", tcp(false))),
+        at_tc(passes("TCP over IPv6", tcp(true))),
         passes("UDP of a signal's length to another port", datagram_to(PORT + 1)),
-        passes("ARP for another host", ethernet(BROADCAST, ASKER, &[], ARP, &ask(OTHER4))),
-        passes("NS for another host", solicit(OTHER6)),
-        answered("ARP answered", ethernet(BROADCAST, ASKER, &[], ARP, &ask(VIP4)), "bench_arp", 60.0),
+        at_tc(passes("ARP for another host", ethernet(BROADCAST, ASKER, &[], ARP, &ask(OTHER4)))),
+        at_tc(passes("NS for another host", solicit(OTHER6))),
+        at_tc(answered("ARP answered", ethernet(BROADCAST, ASKER, &[], ARP, &ask(VIP4)), "bench_arp", 60.0)),
         answered(
             "ARP answered in a VLAN",
             ethernet(BROADCAST, ASKER, &[(0x8100, VLAN)], ARP, &ask(VIP4)),
             "bench_vlan_arp",
             60.0,
         ),
-        answered("NS answered", solicit(VIP6), "bench_ns", 120.0),
+        at_tc(answered("NS answered", solicit(VIP6), "bench_ns", 120.0)),
         answered(
             "ARP answered under a lease",
             ethernet(BROADCAST, ASKER, &[], ARP, &ask(OWNED4)),
@@ -99,22 +105,44 @@ fn datagram_to(port: u16) -> Vec<u8> {
     Udp { ports: [PORT, port], ..datagram(&message(Kind::Probe, VOTER, 1, 0), false) }.frame()
 }
 
+/// A program on its hook.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Hook {
+    Xdp,
+    Tc,
+}
+
+/// All that is measured: each frame in XDP, some at tc.
+fn turns() -> Vec<(Hook, Subject)> {
+    let xdp = subjects().into_iter().map(|subject| (Hook::Xdp, subject));
+    let tc = subjects().into_iter().filter(|subject| subject.at_tc).map(|subject| (Hook::Tc, subject));
+    xdp.chain(tc).collect()
+}
+
 pub(super) fn run(rows: &mut Rows) -> Result<()> {
+    let turns = turns();
     let measured = sandbox::enter(|bpffs| {
         let pin_dir = sandbox::pin_dir(bpffs);
         let dataplane = prepare(&pin_dir)?;
-        let shipped = pin_dir.join(format!("v{}", clarion_abi::ABI_VERSION)).join("program");
-        let shipped = Xdp::from_pin(&shipped, aya_obj::programs::XdpAttachType::Interface)?;
+        let dir = pin_dir.join(format!("v{}", clarion_abi::ABI_VERSION));
+        let xdp = Xdp::from_pin(dir.join("program"), aya_obj::programs::XdpAttachType::Interface)?;
+        let shipped =
+            [Program::Xdp(xdp), Program::SchedClassifier(SchedClassifier::from_pin(dir.join("program-tc"))?)];
         let mut bench = Bench::load()?;
         let before = dataplane.counters()?.outcomes;
-        let samples = measure(&mut bench, &shipped, &dataplane)?;
+        let samples = measure(&mut bench, &shipped, &dataplane, &turns)?;
         check_answers(&dataplane.counters()?.outcomes, &before)?;
         Ok(samples)
     })?;
-    for (subject, (ours, empty)) in subjects().iter().zip(&measured) {
+    for ((hook, subject), (ours, empty)) in turns.iter().zip(&measured) {
         let over: Vec<f64> = ours.iter().zip(empty).map(|(ours, empty)| ours - empty).collect();
-        let name = format!("{}, over an empty program", subject.name);
-        let mut row = Row::new(GROUP, &name, "ns", &over).bar(Bar::AtMost(subject.bar));
+        let mut row = match hook {
+            Hook::Xdp => Row::new(GROUP, &format!("{}, over an empty program", subject.name), "ns", &over)
+                .bar(Bar::AtMost(subject.bar)),
+            Hook::Tc => {
+                Row::new(GROUP, &format!("{} at tc, over an empty program", subject.name), "ns", &over)
+            }
+        };
         let rival = Row::new(GROUP, "", "ns", empty);
         // No ratio: the figure is what comes on top of the rival's.
         let rival_name =
@@ -160,14 +188,23 @@ impl Bench {
             .context("CLARION_BPF is not set to the directory of BPF objects: use `cargo xtask bench`")?;
         let path = PathBuf::from(dir).join("bench.o");
         let mut ebpf = Ebpf::load_file(&path).with_context(|| format!("cannot load {}", path.display()))?;
-        for (_, program) in ebpf.programs_mut() {
-            <&mut Xdp>::try_from(program)?.load()?;
+        for (name, program) in ebpf.programs_mut() {
+            match program {
+                Program::Xdp(program) => program.load()?,
+                Program::SchedClassifier(program) => program.load()?,
+                _ => bail!("{name} is of another kind"),
+            }
         }
         Ok(Self { ebpf })
     }
 
-    fn program(&self, name: &str) -> Result<&Xdp> {
-        Ok(self.ebpf.program(name).with_context(|| format!("no program {name}"))?.try_into()?)
+    /// The program of this name for a hook.
+    fn program(&self, hook: Hook, name: &str) -> Result<&Program> {
+        let name = match hook {
+            Hook::Xdp => name.to_owned(),
+            Hook::Tc => format!("{name}_tc"),
+        };
+        self.ebpf.program(&name).with_context(|| format!("no program {name}"))
     }
 
     /// Sets the frame that is restored.
@@ -181,39 +218,50 @@ impl Bench {
     }
 
     /// Sets the program that runs after the restoring one; `None`: the empty one.
-    fn set_next(&mut self, shipped: Option<&Xdp>) -> Result<()> {
+    fn set_next(&mut self, hook: Hook, shipped: Option<&Program>) -> Result<()> {
         let fd = match shipped {
             Some(shipped) => shipped.fd()?.try_clone()?,
-            None => self.program("bench_empty")?.fd()?.try_clone()?,
+            None => self.program(hook, "bench_empty")?.fd()?.try_clone()?,
         };
-        let mut map = ProgramArray::try_from(self.ebpf.map_mut("BENCH_NEXT").context("no next program")?)?;
+        let name = match hook {
+            Hook::Xdp => "BENCH_NEXT",
+            Hook::Tc => "BENCH_NEXT_TC",
+        };
+        let mut map = ProgramArray::try_from(self.ebpf.map_mut(name).context("no next program")?)?;
         Ok(map.set(0, &fd, 0)?)
     }
 }
 
 type Samples = (Vec<f64>, Vec<f64>);
 
-/// For each subject the nanoseconds of the shipped program, and of the empty one.
-fn measure(bench: &mut Bench, shipped: &Xdp, dataplane: &Dataplane) -> Result<Vec<Samples>> {
-    let subjects = subjects();
-    let mut samples: Vec<Samples> = subjects.iter().map(|_| Samples::default()).collect();
+/// For each turn the nanoseconds of the shipped program, and of the empty one.
+fn measure(
+    bench: &mut Bench,
+    shipped: &[Program; 2],
+    dataplane: &Dataplane,
+    turns: &[(Hook, Subject)],
+) -> Result<Vec<Samples>> {
+    let mut samples: Vec<Samples> = turns.iter().map(|_| Samples::default()).collect();
+    let [xdp, tc] = shipped;
     for round in 0..=ROUNDS {
         // Grace and lease are far longer than a round.
         dataplane.beat()?;
         let stamp = now();
         let lease = message(Kind::Answer, VOTER, stamp, stamp);
         dataplane.fence().relay(&seal(&lease, &keys().current))?;
-        for (subject, (ours, empty)) in subjects.iter().zip(&mut samples) {
+        for ((hook, subject), (ours, empty)) in turns.iter().zip(&mut samples) {
+            let shipped = if *hook == Hook::Xdp { xdp } else { tc };
             let (with, without) = match subject.restore {
                 None => {
-                    (timed(shipped, &subject.frame)?, timed(bench.program("bench_empty")?, &subject.frame)?)
+                    let empty = bench.program(*hook, "bench_empty")?;
+                    (timed(shipped, &subject.frame)?, timed(empty, &subject.frame)?)
                 }
                 Some(name) => {
                     bench.set_frame(&subject.frame)?;
-                    bench.set_next(Some(shipped))?;
-                    let with = timed(bench.program(name)?, &subject.frame)?;
-                    bench.set_next(None)?;
-                    (with, timed(bench.program(name)?, &subject.frame)?)
+                    bench.set_next(*hook, Some(shipped))?;
+                    let with = timed(bench.program(*hook, name)?, &subject.frame)?;
+                    bench.set_next(*hook, None)?;
+                    (with, timed(bench.program(*hook, name)?, &subject.frame)?)
                 }
             };
             // The first round warms caches.
@@ -227,10 +275,14 @@ fn measure(bench: &mut Bench, shipped: &Xdp, dataplane: &Dataplane) -> Result<Ve
 }
 
 /// Nanoseconds of one run, over [`REPEAT`] of them.
-fn timed(program: &Xdp, frame: &[u8]) -> Result<f64> {
+fn timed(program: &Program, frame: &[u8]) -> Result<f64> {
     let options = TestRunOptions { data_in: Some(frame), repeat: REPEAT, ..TestRunOptions::default() };
     let begin = cpu_time()?;
-    program.test_run(options)?;
+    match program {
+        Program::Xdp(program) => program.test_run(options).map(drop)?,
+        Program::SchedClassifier(program) => program.test_run(options).map(drop)?,
+        _ => bail!("a program of another kind"),
+    }
     Ok((cpu_time()? - begin).as_secs_f64() * 1e9 / f64::from(REPEAT))
 }
 
@@ -242,10 +294,10 @@ fn cpu_time() -> Result<Duration> {
 fn check_answers(after: &BTreeMap<&'static str, u64>, before: &BTreeMap<&'static str, u64>) -> Result<()> {
     let runs = u64::from(REPEAT) * (ROUNDS as u64 + 1);
     for (name, wanted) in [
-        ("arp_answered", 3 * runs),
-        ("ndp_answered", 2 * runs),
-        ("arp_other", runs),
-        ("ndp_other", runs),
+        ("arp_answered", 4 * runs),
+        ("ndp_answered", 3 * runs),
+        ("arp_other", 2 * runs),
+        ("ndp_other", 2 * runs),
         ("signal_replay_answered", runs),
     ] {
         let counted = after[name] - before[name];

@@ -33,15 +33,16 @@ enum Attached {
     Clarion(AttachMode),
 }
 
-const TURNS: [Attached; 4] = [
+const TURNS: [Attached; 5] = [
     Attached::Nothing,
     Attached::Empty,
     Attached::Clarion(AttachMode::Native),
     Attached::Clarion(AttachMode::Generic),
+    Attached::Clarion(AttachMode::Tcx),
 ];
 
 pub(super) fn run(rows: &mut Rows) -> Result<()> {
-    let [nothing, empty, native, generic] = sandbox::enter(|bpffs| measure(&sandbox::pin_dir(bpffs)))?;
+    let [nothing, empty, native, generic, tcx] = sandbox::enter(|bpffs| measure(&sandbox::pin_dir(bpffs)))?;
     let row = |name: &str, samples: &[f64], rival: &str, rivals: &[f64]| {
         Row::new(GROUP, &format!("TCP throughput with the program, {name}"), "Gbit/s", samples)
             .versus(rival, rivals)
@@ -49,10 +50,11 @@ pub(super) fn run(rows: &mut Rows) -> Result<()> {
     rows.push(row("native", &native, "without any", &nothing));
     rows.push(row("native, against an empty one", &native, "empty native program", &empty));
     rows.push(row("generic", &generic, "without any", &nothing));
+    rows.push(row("tcx", &tcx, "without any", &nothing));
     Ok(())
 }
 
-fn measure(pin_dir: &Path) -> Result<[Vec<f64>; 4]> {
+fn measure(pin_dir: &Path) -> Result<[Vec<f64>; 5]> {
     let peer = Peer::new()?;
     peer.veth("node0", "client0")?;
     ip(&format!("addr add {SERVER}/24 dev node0"))?;
@@ -61,7 +63,7 @@ fn measure(pin_dir: &Path) -> Result<[Vec<f64>; 4]> {
         ip(&format!("addr add {CLIENT}/24 dev client0"))?;
         Ok(pass::attach(if_index("client0")?)?)
     })??;
-    let mut samples: [Vec<f64>; 4] = Default::default();
+    let mut samples: [Vec<f64>; 5] = Default::default();
     for _ in 0..ROUNDS {
         for (attached, samples) in TURNS.into_iter().zip(&mut samples) {
             samples.push(with(attached, pin_dir, &peer)?);
