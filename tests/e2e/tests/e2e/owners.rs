@@ -9,6 +9,7 @@ use clarion_lab::http::Request;
 use clarion_lab::prober::{Sample, Watch};
 use clarion_lab::wait::poll;
 use clarion_lab::{Cut, Lab, NAMESPACE};
+use nix::sys::signal::Signal;
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
@@ -19,7 +20,7 @@ pub(crate) const CASES: &[Case] = &[
     ("a wire that is cut moves the address, and one node answers when it is mended", cut_wire),
     ("an interface that goes down and up is answered on again", flap),
     ("an agent that restarts beside a dead node that ranks better leaves no address dark", beside_the_dead),
-    ("generic XDP answers as native XDP does", generic),
+    ("generic XDP, clsact and TCX answer as native XDP does, also while an agent is killed", modes),
 ];
 
 /// How long questions go on after what must not make an address dark.
@@ -169,28 +170,46 @@ fn restart_beside_the_dead(lab: &mut Lab) -> Result<()> {
     owned_by(lab, address, &next)
 }
 
-fn generic(lab: &mut Lab) -> Result<()> {
+fn modes(lab: &mut Lab) -> Result<()> {
     let daemonset = agents::daemonset(lab)?;
     let args = daemonset["spec"]["template"]["spec"]["containers"][0]["args"].as_array().context("args")?;
     let start = |mode: &str| {
         let more = args.iter().cloned().chain([format!("--attach-mode={mode}").into()]).collect();
         agents::replace(lab, "args", &serde_json::Value::Array(more))
     };
-    start("generic")?;
-    let result = attached(lab, "generic").and_then(|()| {
-        super::announce::answered_once(lab, &Service::new("generic"), "arp_answered", "arp_silenced")?;
-        super::announce::answered_once(lab, &Service::new("generic6").v6(), "ndp_answered", "ndp_silenced")
-    });
-    // `auto` would keep what is attached.
-    start("native")?;
-    attached(lab, "native")?;
+    let in_mode = |mode: &str| -> Result<()> {
+        start(mode)?;
+        attached(lab, mode)?;
+        let (v4, v6) = (Service::new(mode), Service::new(&format!("{mode}6")).v6());
+        super::announce::answered_once(lab, &v4, "arp_answered", "arp_silenced")?;
+        super::announce::answered_once(lab, &v6, "ndp_answered", "ndp_silenced")?;
+        killed(lab, mode)
+    };
+    let result =
+        ["generic", "clsact", "tcx"].into_iter().try_for_each(|mode| in_mode(mode).context(mode.to_owned()));
+    // What `auto` finds better than what is there is native.
     lab.install_clarion()?;
+    attached(lab, "native")?;
     result
+}
+
+/// An agent that is killed leaves no request unanswered, and the next one finds its program.
+fn killed(lab: &Lab, mode: &str) -> Result<()> {
+    let held = Held::apply(lab, &Service::new(&format!("killed-{mode}")))?;
+    let address = held.address()?;
+    let node = one_owner(lab, address)?;
+    let watch = prober(lab)?.watch(address, INTERVAL);
+    agents::restart(lab, &node, Signal::SIGKILL, SOON)?;
+    attached(lab, mode)?;
+    let samples = watch.stop()?;
+    let dark = samples.iter().filter(|sample| sample.answers.is_empty()).count();
+    ensure!(dark == 0, "{dark} of {} requests not answered", samples.len());
+    held.delete()
 }
 
 /// Waits until every agent runs the program in this mode and is ready.
 fn attached(lab: &Lab, mode: &str) -> Result<()> {
-    lab.wait_until(&format!("{mode} XDP on every node"), Duration::from_secs(40), || {
+    lab.wait_until(&format!("{mode} on every node"), Duration::from_secs(40), || {
         let here = |node: &clarion_lab::node::Node| -> Result<bool> {
             let text = metrics(lab, node.machine().name())?;
             let eth0 =
