@@ -12,7 +12,7 @@
 //! elsewhere: what a Service holds is what its status says.
 
 pub mod args;
-pub mod contest;
+mod contest;
 pub mod events;
 pub mod fence;
 mod handover;
@@ -28,6 +28,7 @@ pub mod publish;
 pub mod reconcile;
 pub mod report;
 mod retries;
+pub mod rival;
 pub mod runtime;
 pub mod secret;
 pub mod service;

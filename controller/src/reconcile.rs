@@ -16,7 +16,6 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::contest;
 use crate::events::Teller;
 use crate::fence::Fence;
 use crate::http::Unready;
@@ -26,6 +25,7 @@ use crate::metrics::Metrics;
 use crate::planner::ServicePlan;
 use crate::plans::Feed;
 use crate::report::Report;
+use crate::rival;
 use crate::service::ServiceView;
 use crate::state::{State, Written};
 use crate::words::Saying;
@@ -243,7 +243,7 @@ impl Wires {
         // Who leads says why nothing is decided, too.
         let says = state.planner().is_some() || (state.leads() && state.unknown().is_some());
         let report = says.then(|| Report {
-            contested: contest::summary(state.contested()),
+            contested: rival::summary(state.contested()),
             ..Report::new(state.index(), parsed, &counters)
         });
         self.reports.send_if_modified(|shown| {

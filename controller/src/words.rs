@@ -76,7 +76,7 @@ impl Saying {
     /// Somebody else writes its status, too: the manager of what is there, if that is known.
     #[must_use]
     pub fn contested(manager: Option<&str>) -> Self {
-        Self::new(AllocReason::StatusContested, crate::contest::remedy(manager))
+        Self::new(AllocReason::StatusContested, crate::rival::remedy(manager))
     }
 
     /// Its families cannot be told. `None` while the API server has not given it a ClusterIP

@@ -16,16 +16,15 @@ use kube::api::{ListParams, Patch, PatchParams};
 use kube::{Api, Client};
 use serde_json::{Map, Value, json};
 
-use crate::contest;
 use crate::fence::{Fence, TIMEOUT, Unwritten};
 use crate::planner::StatusWrite;
+use crate::rival;
+pub use crate::rival::FIELD_MANAGER;
 use crate::service::ServiceView;
 use crate::state::Written;
 
 /// The log's words for what is written here.
 pub const WHAT: &str = "the status of Services";
-/// The name under which our fields are managed.
-pub const FIELD_MANAGER: &str = "clarion-controller";
 
 /// The body of the patch.
 #[must_use]
@@ -78,7 +77,7 @@ pub async fn other(client: &Client, key: &ServiceKey) -> Option<String> {
     let this = ListParams::default().fields(&format!("metadata.name={}", key.name()));
     let found = tokio::time::timeout(TIMEOUT, api.list_metadata(&this)).await.ok()?.ok()?;
     let fields = found.items.into_iter().next()?.metadata.managed_fields?;
-    contest::other_writer(&fields).map(str::to_owned)
+    rival::other_writer(&fields).map(str::to_owned)
 }
 
 #[cfg(test)]
