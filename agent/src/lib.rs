@@ -19,6 +19,7 @@
 //! A library only so that the binary stays small and the tests reach the parts.
 
 pub mod args;
+pub mod bfd;
 pub mod bgp;
 mod capabilities;
 pub mod cleanup;

@@ -8,9 +8,11 @@ use std::time::Duration;
 
 use clarion_bgp::RouteAttributes;
 use clarion_bgp::session::{GracefulRestart, PeerAsn, SessionConfig, Timers};
-use clarion_config::{Peer, PeerEndpoint};
+use clarion_config::{BfdProfile, Peer, PeerEndpoint};
 use clarion_core::{Asn, Family, RouterId};
 use ipnet::IpNet;
+
+use crate::bfd::{BfdPeer, Distance};
 
 /// How long a peer that negotiated graceful restart should keep our routes: FRR's
 /// default, and the same as the kernel goes on answering without an agent.
@@ -22,8 +24,8 @@ pub type DesiredPeers = BTreeMap<String, DesiredPeer>;
 /// One session and what is announced on it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DesiredPeer {
-    /// Parameters of the session. A change of [`PeerConfig::timers`] is applied to
-    /// the living session, any other change makes a new one.
+    /// Parameters of the session. A change of [`PeerConfig::timers`] or
+    /// [`PeerConfig::bfd`] is applied to the living session, any other makes a new one.
     pub config: PeerConfig,
     /// What the peer should hear. A change never touches the session.
     pub routes: Arc<BTreeMap<IpNet, RouteAttributes>>,
@@ -59,6 +61,8 @@ pub struct PeerConfig {
     pub graceful_restart: bool,
     /// The peer's own family, or both by `spec.dualStackAddressFamily`.
     pub families: BTreeSet<Family>,
+    /// `spec.bfdProfile`: BFD watches the path. A change never touches the session.
+    pub bfd: Option<BfdProfile>,
 }
 
 /// A key that neither logs nor panics show.
@@ -94,11 +98,17 @@ pub enum PeerConfigError {
 impl PeerConfig {
     /// The session for a BGPPeer. `password` is the key from the object or from
     /// the Secret it names; `router_id` is what this node uses where the object
-    /// gives none (`clarion_config::fallback_router_id`).
+    /// gives none (`clarion_config::fallback_router_id`); `bfd` the profile that the object
+    /// names.
     ///
     /// # Errors
     /// What the agent cannot speak.
-    pub fn new(peer: &Peer, password: Option<String>, router_id: RouterId) -> Result<Self, PeerConfigError> {
+    pub fn new(
+        peer: &Peer,
+        password: Option<String>,
+        router_id: RouterId,
+        bfd: Option<BfdProfile>,
+    ) -> Result<Self, PeerConfigError> {
         let address = match &peer.endpoint {
             PeerEndpoint::Address(address) => *address,
             PeerEndpoint::Interface(_) => return Err(PeerConfigError::Unnumbered(peer.name.clone())),
@@ -126,13 +136,14 @@ impl PeerConfig {
             multi_hop: peer.multi_hop,
             graceful_restart: peer.graceful_restart,
             families,
+            bfd,
         })
     }
 
     /// Whether a session with `self` can go on as one with `other`.
     #[must_use]
     pub fn same_session(&self, other: &Self) -> bool {
-        Self { timers: other.timers, ..self.clone() } == *other
+        Self { timers: other.timers, bfd: other.bfd.clone(), ..self.clone() } == *other
     }
 
     /// How MetalLB labels the session's metrics: `addr:port`.
@@ -155,14 +166,33 @@ impl PeerConfig {
         }
     }
 
+    /// What BFD should do for this peer.
+    pub(super) fn bfd_peer(&self) -> Option<BfdPeer> {
+        let distance = match (self.multi_hop, self.external()) {
+            (true, _) => Distance::Far,
+            (false, true) => Distance::Near,
+            (false, false) => Distance::ByAddress,
+        };
+        Some(BfdPeer {
+            address: self.address.ip(),
+            source: self.source,
+            device: self.device.clone(),
+            distance,
+            profile: self.bfd.clone()?,
+        })
+    }
+
     /// Single hop external peers get TTL 1, as every router does it, so that a
     /// session cannot come up over a detour; all others 64.
     pub(super) fn ttl(&self) -> u32 {
-        let external = match self.peer_asn {
+        if self.external() && !self.multi_hop { 1 } else { 64 }
+    }
+
+    fn external(&self) -> bool {
+        match self.peer_asn {
             PeerAsn::Fixed(asn) => asn != self.local_asn,
             PeerAsn::Internal => false,
             PeerAsn::External => true,
-        };
-        if external && !self.multi_hop { 1 } else { 64 }
+        }
     }
 }

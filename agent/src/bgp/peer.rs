@@ -26,6 +26,7 @@ use super::refused::in_words;
 use super::sockopt::{self, canonical};
 use super::status::SessionStatus;
 use super::{AddressLookup, StatusBoard};
+use crate::bfd::{BfdState, Statuses};
 
 /// Octets taken from the socket at once.
 const READ: usize = 64 * 1024;
@@ -58,8 +59,17 @@ enum Link {
     Up(TcpStream),
 }
 
+/// What a peer's task is given by the supervisor.
+pub(super) struct Surroundings {
+    pub(super) lookup: AddressLookup,
+    pub(super) board: StatusBoard,
+    /// What BFD says of all paths.
+    pub(super) paths: watch::Receiver<Arc<Statuses>>,
+}
+
 enum Wake {
     Order { supervised: bool },
+    Path,
     Connected(io::Result<TcpStream>),
     Ready,
     Deadline,
@@ -76,18 +86,17 @@ pub(super) struct PeerTask {
     buffer: Vec<u8>,
     lookup: AddressLookup,
     board: StatusBoard,
+    paths: watch::Receiver<Arc<Statuses>>,
     status: SessionStatus,
     journal: Journal,
     published: Instant,
+    /// The status of BFD has changed since it was published.
+    watched: bool,
 }
 
 impl PeerTask {
-    pub(super) fn new(
-        orders: watch::Receiver<Order>,
-        lookup: AddressLookup,
-        board: StatusBoard,
-        restarted: bool,
-    ) -> Self {
+    pub(super) fn new(orders: watch::Receiver<Order>, surroundings: Surroundings, restarted: bool) -> Self {
+        let Surroundings { lookup, board, paths } = surroundings;
         let peer = Arc::clone(&orders.borrow().peer);
         let session = Session::new(peer.config.session(restarted), rand::random());
         let now = Instant::now();
@@ -104,6 +113,7 @@ impl PeerTask {
             announced: 0,
             wanted: peer.routes.len(),
             withheld: Default::default(),
+            bfd: None,
         };
         Self {
             session,
@@ -115,9 +125,11 @@ impl PeerTask {
             buffer: vec![0; READ],
             lookup,
             board,
+            paths,
             status,
             journal: Journal::default(),
             published: now,
+            watched: false,
         }
     }
 
@@ -125,6 +137,8 @@ impl PeerTask {
     pub(super) async fn run(mut self) {
         self.session.set_routes(Arc::clone(&self.peer.routes));
         self.session.handle_start(Instant::now());
+        // BFD may have been there before this session.
+        self.path();
         loop {
             self.settle();
             match self.wait().await {
@@ -136,6 +150,7 @@ impl PeerTask {
                     }
                     self.follow(order.peer);
                 }
+                Wake::Path => self.path(),
                 Wake::Connected(result) => self.connected(result),
                 Wake::Ready | Wake::Deadline => {
                     self.read();
@@ -174,6 +189,8 @@ impl PeerTask {
         tokio::select! {
             biased;
             order = self.orders.changed() => Wake::Order { supervised: order.is_ok() },
+            // The board's sender lives with the supervisor, which orders the end before.
+            Ok(()) = self.paths.changed() => Wake::Path,
             wake = tcp => wake,
             () = timer => Wake::Deadline,
         }
@@ -188,6 +205,27 @@ impl PeerTask {
             self.session.set_timers(peer.config.timers);
         }
         self.peer = peer;
+    }
+
+    /// BFD has something to say of some path. Between two looks a session may have gone down
+    /// and come up again: failures are counted, so that none is missed.
+    fn path(&mut self) {
+        let now = Instant::now();
+        let all = Arc::clone(&self.paths.borrow_and_update());
+        let new = all.get(&self.peer.config.name).filter(|_| self.peer.config.bfd.is_some()).cloned();
+        if new == self.status.bfd {
+            return;
+        }
+        // The first look only says where the count begins.
+        if let (Some(new), Some(old)) = (&new, &self.status.bfd) {
+            if new.failures > old.failures {
+                self.session.handle_path_down(new.failure.clone().unwrap_or_default(), now);
+            } else if new.state == BfdState::Up && old.state != BfdState::Up {
+                self.session.handle_path_up(now);
+            }
+        }
+        self.status.bfd = new;
+        self.watched = true;
     }
 
     fn end(&mut self, end: End) {
@@ -319,7 +357,7 @@ impl PeerTask {
 
     /// Tells logs and readers what happened.
     fn publish(&mut self) {
-        let mut news = false;
+        let mut news = std::mem::take(&mut self.watched);
         while let Some(event) = self.session.poll_event() {
             news = true;
             self.note(event);

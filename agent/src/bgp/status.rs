@@ -9,6 +9,8 @@ use clarion_bgp::Withheld;
 use clarion_bgp::session::{Cause, Counters, Negotiated, StateName};
 use tokio::sync::watch;
 
+use crate::bfd::BfdStatus;
+
 /// Status of all sessions by BGPPeer name.
 pub type Sessions = BTreeMap<String, SessionStatus>;
 
@@ -40,6 +42,8 @@ pub struct SessionStatus {
     pub wanted: usize,
     /// Routes that cannot be sent, by reason.
     pub withheld: BTreeMap<Withheld, usize>,
+    /// The BFD session that watches the path, if the BGPPeer asks for one.
+    pub bfd: Option<BfdStatus>,
 }
 
 impl SessionStatus {

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use clarion_bgp::RouteAttributes;
-use clarion_config::{BgpAdvertisement, Peer, PeerSecret, fallback_router_id};
+use clarion_config::{BfdProfile, BgpAdvertisement, Peer, PeerSecret, fallback_router_id};
 use clarion_core::{AnnounceReason, LabelSelector, ServiceKey};
 use ipnet::IpNet;
 
@@ -30,8 +30,10 @@ pub(super) fn sessions(me: &Me, view: &View) -> Sessions {
         if !LabelSelector::any_matches(&peer.node_selectors, &node.labels) {
             continue;
         }
-        let config = password(peer, view)
-            .and_then(|key| PeerConfig::new(peer, key, router_id).map_err(|error| error.to_string()));
+        let config = password(peer, view).and_then(|key| {
+            let bfd = profile(peer, view)?;
+            PeerConfig::new(peer, key, router_id, bfd).map_err(|error| error.to_string())
+        });
         match config {
             Ok(config) => {
                 sessions.peers.insert(name.clone(), DesiredPeer { config, routes: Arc::default() });
@@ -58,6 +60,18 @@ fn password(peer: &Peer, view: &View) -> Result<Option<String>, String> {
                 peer.name
             )),
         },
+    }
+}
+
+/// The BFD profile. The parser sets a peer aside that names one which does not exist.
+fn profile(peer: &Peer, view: &View) -> Result<Option<BfdProfile>, String> {
+    let Some(name) = &peer.bfd_profile else { return Ok(None) };
+    match view.config.bfd.get(name) {
+        Some(profile) => Ok(Some(profile.clone())),
+        None => Err(format!(
+            "BGPPeer {}: spec.bfdProfile: BFDProfile {name:?} does not exist: create it or remove bfdProfile",
+            peer.name
+        )),
     }
 }
 

@@ -8,6 +8,7 @@ use clarion_core::AnnounceReason;
 
 use super::Sources;
 use super::text::{Kind, Page};
+use crate::bfd::{BfdState, BfdStatus};
 use crate::desired::Desired;
 use crate::fast::{Counted, FastStatus, Standing, VipState};
 
@@ -23,6 +24,7 @@ pub(super) fn page(sources: &Sources, counted: Option<&Counted>) -> String {
         layer2(&mut page, counted);
     }
     sessions(&mut page, sources);
+    paths(&mut page, sources);
     kubernetes(&mut page, sources);
     agent(&mut page, &fast);
     process(&mut page);
@@ -131,6 +133,53 @@ fn sessions(page: &mut Page, sources: &Sources) {
         "Prefixes that should be announced on the session.",
     );
     all().for_each(|s| family.sample(&[("peer", &s.peer)], s.wanted));
+}
+
+/// MetalLB's BFD metrics, with the labels of its FRR mode. Two peers with one address and VRF
+/// share a session and are told once.
+fn paths(page: &mut Page, sources: &Sources) {
+    let sessions = sources.sessions.borrow().clone();
+    let by_path: BTreeMap<(IpAddr, &str), &BfdStatus> = sessions
+        .values()
+        .filter_map(|session| session.bfd.as_ref())
+        .map(|bfd| ((bfd.peer, bfd.device.as_deref().unwrap_or("default")), bfd))
+        .collect();
+    type Value = fn(&BfdStatus) -> u64;
+    let all: [(&str, Kind, &str, Value); 8] = [
+        ("metallb_bfd_session_up", Kind::Gauge, "BFD session state (1 is up, 0 is down).", |bfd| {
+            u64::from(bfd.state == BfdState::Up)
+        }),
+        ("metallb_bfd_control_packet_input", Kind::Counter, "BFD control packets received.", |bfd| {
+            bfd.counters.control_received
+        }),
+        ("metallb_bfd_control_packet_output", Kind::Counter, "BFD control packets sent.", |bfd| {
+            bfd.counters.control_sent
+        }),
+        ("metallb_bfd_echo_packet_input", Kind::Counter, "BFD echo packets received.", |bfd| {
+            bfd.counters.echo_received
+        }),
+        ("metallb_bfd_echo_packet_output", Kind::Counter, "BFD echo packets sent.", |bfd| {
+            bfd.counters.echo_sent
+        }),
+        ("metallb_bfd_session_up_events", Kind::Counter, "Times that the BFD session came up.", |bfd| {
+            bfd.counters.ups
+        }),
+        ("metallb_bfd_session_down_events", Kind::Counter, "Times that the BFD session went down.", |bfd| {
+            bfd.counters.downs
+        }),
+        (
+            "metallb_bfd_zebra_notifications",
+            Kind::Counter,
+            "Changes of the BFD session that BGP was told.",
+            |bfd| bfd.counters.ups + bfd.counters.downs,
+        ),
+    ];
+    for (name, kind, help, value) in all {
+        let mut family = page.family(name, kind, help);
+        for ((peer, vrf), bfd) in &by_path {
+            family.sample(&[("peer", peer), ("vrf", vrf)], value(bfd));
+        }
+    }
 }
 
 fn kubernetes(page: &mut Page, sources: &Sources) {

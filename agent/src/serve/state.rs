@@ -110,6 +110,7 @@ fn bgp(sources: &Sources) -> Value {
             "announced": session.map(|s| s.announced),
             "wanted": session.map(|s| s.wanted),
             "lastFailure": session.and_then(|s| s.last_failure.as_ref()).map(ToString::to_string),
+            "bfd": session.and_then(|s| s.bfd.as_ref()).map(bfd),
             "withheld": session.map(|s| s.withheld.iter().map(|(why, n)| format!("{n}: {why}")).collect::<Vec<_>>()),
         });
         (name.clone(), value)
@@ -117,6 +118,20 @@ fn bgp(sources: &Sources) -> Value {
     json!({
         "peers": Value::Object(peers.collect()),
         "problems": desired.as_ref().map(|d| d.peer_problems.clone()),
+    })
+}
+
+fn bfd(bfd: &crate::bfd::BfdStatus) -> Value {
+    json!({
+        "profile": bfd.profile,
+        "state": bfd.state.word(),
+        "cause": bfd.cause,
+        "failures": bfd.failures,
+        "lastFailure": bfd.failure,
+        "problem": bfd.problem,
+        "transmitMicroseconds": bfd.timing.map(|timing| timing.transmit.as_micros()),
+        "receiveMicroseconds": bfd.timing.map(|timing| timing.receive.as_micros()),
+        "detectionMicroseconds": bfd.timing.map(|timing| timing.detection.as_micros()),
     })
 }
 

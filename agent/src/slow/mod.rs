@@ -35,7 +35,6 @@ use crate::bgp::DesiredPeers;
 use crate::desired::owners::Owners;
 use crate::desired::{Desired, Me, desired};
 use crate::fast::FastStatus;
-use crate::view::View;
 
 /// Events that may wait for the index; a watch that is faster waits itself.
 const EVENTS: usize = 512;
@@ -104,7 +103,7 @@ pub(crate) async fn run(
         outputs,
         own: own_tx,
         secrets: BTreeMap::new(),
-        without_bfd: BTreeSet::new(),
+        without_echo: BTreeSet::new(),
         unpublished: false,
         rested: Instant::now(),
     };
@@ -143,18 +142,21 @@ struct Half {
     outputs: Outputs,
     own: watch::Sender<lease::Own>,
     secrets: BTreeMap<String, AbortHandle>,
-    /// Peers of which was said that they have no BFD, with their profiles.
-    without_bfd: BTreeSet<(String, String)>,
+    /// Peers of which was said that they have no BFD echo packets, with their profiles.
+    without_echo: BTreeSet<(String, String)>,
     /// Whether the view has changed since it was last published.
     unpublished: bool,
     /// When the next computation may be.
     rested: Instant,
 }
 
-/// This node's peers that ask for BFD, which this release does not speak.
-fn without_bfd(view: &View, desired: &Desired) -> BTreeSet<(String, String)> {
-    let peers = desired.peers.keys().filter_map(|name| view.config.peers.get(name));
-    peers.filter_map(|peer| Some((peer.name.clone(), peer.bfd_profile.clone()?))).collect()
+/// This node's peers that ask for BFD's echo packets, which this release does not send.
+fn without_echo(desired: &Desired) -> BTreeSet<(String, String)> {
+    let profiles = desired.peers.iter().filter_map(|(name, peer)| Some((name, peer.config.bfd.as_ref()?)));
+    profiles
+        .filter(|(_, profile)| profile.echo_mode)
+        .map(|(name, profile)| (name.clone(), profile.name.clone()))
+        .collect()
 }
 
 impl Half {
@@ -187,15 +189,15 @@ impl Half {
     fn publish(&mut self) {
         let view = self.index.view();
         let new = Arc::new(desired(&self.me, view));
-        let without = without_bfd(view, &new);
-        for (peer, profile) in without.difference(&self.without_bfd) {
+        let without = without_echo(&new);
+        for (peer, profile) in without.difference(&self.without_echo) {
             tracing::warn!(
                 peer,
                 profile,
-                "BGPPeer: spec.bfdProfile is not used by this release: the session has no BFD, and a dead peer is noticed by its hold time; set spec.holdTime accordingly"
+                "BFDProfile: spec.echoMode is not used by this release: control packets alone watch the path; set transmitInterval, receiveInterval and detectMultiplier accordingly"
             );
         }
-        self.without_bfd = without;
+        self.without_echo = without;
         self.outputs.peers.send_if_modified(|old| {
             let changed = **old != new.peers;
             if changed {

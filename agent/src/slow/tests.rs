@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::index::{Event, Index};
-use super::{read, without_bfd};
+use super::{read, without_echo};
 use crate::desired::{Me, desired};
 use crate::view::{Endpoints, SecretValue, Service, TrafficPolicy};
 
@@ -199,7 +199,7 @@ fn configuration_counts_only_when_all_of_it_was_seen() {
 }
 
 #[test]
-fn a_peer_that_asks_for_bfd_is_named_with_its_profile() {
+fn a_peer_that_asks_for_echo_packets_is_named_with_its_profile() {
     let mut index = synced();
     let peer = |name: &str, address: &str, profile: Option<&str>| {
         let mut spec = json!({ "myASN": 64512, "peerASN": 64513, "peerAddress": address });
@@ -212,16 +212,21 @@ fn a_peer_that_asks_for_bfd_is_named_with_its_profile() {
         });
         Event::Config(ConfigEdit::Peer(Edit::Apply(name.to_owned(), Arc::new(object(value)))))
     };
-    let profile = object(json!({
-        "apiVersion": "metallb.io/v1beta1", "kind": "BFDProfile",
-        "metadata": { "name": "fast", "namespace": "metallb-system" }, "spec": {},
-    }));
-    apply(&mut index, Event::Config(ConfigEdit::Bfd(Edit::Apply("fast".into(), Arc::new(profile)))));
+    for (name, echo) in [("fast", false), ("echoing", true)] {
+        let profile = object(json!({
+            "apiVersion": "metallb.io/v1beta1", "kind": "BFDProfile",
+            "metadata": { "name": name, "namespace": "metallb-system" }, "spec": { "echoMode": echo },
+        }));
+        apply(&mut index, Event::Config(ConfigEdit::Bfd(Edit::Apply(name.into(), Arc::new(profile)))));
+    }
     apply(&mut index, Event::Node(Edit::Apply("n1".into(), crate::view::Node::default())));
     apply(&mut index, peer("plain", "192.0.2.253", None));
     apply(&mut index, peer("watched", "192.0.2.254", Some("fast")));
+    apply(&mut index, peer("echoed", "192.0.2.252", Some("echoing")));
     let me = Me { node: "n1".into(), ignore_exclude_label: false };
     assert!(index.problems().is_empty(), "{:?}", index.problems());
-    let told = without_bfd(index.view(), &desired(&me, index.view()));
-    assert_eq!(told, [("watched".to_owned(), "fast".to_owned())].into());
+    let desired = desired(&me, index.view());
+    assert_eq!(without_echo(&desired), [("echoed".to_owned(), "echoing".to_owned())].into());
+    let profiles = desired.peers.values().map(|peer| peer.config.bfd.as_ref().map(|bfd| bfd.name.as_str()));
+    assert_eq!(profiles.collect::<Vec<_>>(), [Some("echoing"), None, Some("fast")]);
 }

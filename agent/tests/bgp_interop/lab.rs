@@ -149,6 +149,19 @@ impl Lab {
     }
 }
 
+impl Lab {
+    /// The node goes dark: nothing of it leaves, and its carrier stays, as behind a switch.
+    pub(crate) fn go_dark(&self) {
+        let rules = "table inet dark { chain out { type filter hook output priority 0; policy drop; }; }";
+        run("ip", &["netns", "exec", &self.node, "nft", rules]);
+    }
+
+    /// The node is there again.
+    pub(crate) fn come_back(&self) {
+        run("ip", &["netns", "exec", &self.node, "nft", "delete table inet dark"]);
+    }
+}
+
 impl Drop for Lab {
     fn drop(&mut self) {
         for ns in [&self.node, &self.router] {

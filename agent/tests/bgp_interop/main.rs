@@ -5,6 +5,7 @@
 
 #![expect(clippy::unwrap_used, reason = "literals that parse, in tests")]
 
+mod bfd;
 mod lab;
 mod routers;
 
@@ -45,6 +46,7 @@ fn peer(router: &str) -> DesiredPeer {
             multi_hop: false,
             graceful_restart: false,
             families: BTreeSet::from([Family::V4, Family::V6]),
+            bfd: None,
         },
         routes: Arc::default(),
     }

@@ -56,6 +56,31 @@ impl Frr {
         )
     }
 
+    /// The daemon of BFD; bgpd asks it for the sessions of its neighbours.
+    pub(crate) fn bfdd(lab: &Lab) -> Process {
+        let dir = lab.dir.path().display().to_string();
+        std::fs::write(lab.path("bfdd.conf"), "hostname router\n").expect("bfdd.conf");
+        run("chown", &["-R", "frr:frr", &dir]);
+        let file = |name: &str| format!("{dir}/{name}");
+        let args = [
+            ["-f", &file("bfdd.conf")],
+            ["-i", &file("bfdd.pid")],
+            ["-z", &file("zserv.api")],
+            ["--bfdctl", &file("bfdd.sock")],
+            ["--vty_socket", &dir],
+        ];
+        lab.start("bfdd", "/usr/lib/frr/bfdd", &args.concat())
+    }
+
+    /// Lines of configuration in the running router.
+    pub(crate) fn configure(lab: &Lab, lines: &[&str]) {
+        let dir = lab.dir.path().display().to_string();
+        let mut args = vec!["--vty_socket", &dir, "-c", "configure terminal"];
+        args.extend(lines.iter().flat_map(|line| ["-c", line]));
+        let said = lab.ask("vtysh", &args);
+        assert!(!said.contains('%'), "{lines:?}: {said}");
+    }
+
     pub(crate) fn show(lab: &Lab, command: &str) -> String {
         lab.ask("vtysh", &["--vty_socket", &lab.dir.path().display().to_string(), "-c", command])
     }
@@ -71,16 +96,21 @@ pub(crate) fn neighbor(address: &str, remote_as: u32, more: &str) -> String {
 }
 
 pub(crate) fn bird(lab: &Lab) -> Process {
+    bird_with(lab, "", "")
+}
+
+/// BIRD with these protocols, and these lines for each BGP peer.
+pub(crate) fn bird_with(lab: &Lab, protocols: &str, of_each_peer: &str) -> Process {
     let dir = lab.dir.path().display();
     let peer = |name: &str, local: &str, node: &str| {
         format!(
-            "protocol bgp {name} {{ local {local} as 64512; neighbor {node} as 64513; passive; hold time 9;\n \
+            "protocol bgp {name} {{ local {local} as 64512; neighbor {node} as 64513; passive; hold time 9;\n {of_each_peer}\n \
              ipv4 {{ import all; export none; extended next hop; }};\n ipv6 {{ import all; export none; }}; }}\n"
         )
     };
     let config = format!(
         "log stderr all;\nrouter id {ROUTER_V4};\nprotocol device {{}}\nprotocol kernel k4 {{ ipv4 {{ export all; }}; }}\n\
-         protocol kernel k6 {{ ipv6 {{ export all; }}; }}\n{}{}",
+         protocol kernel k6 {{ ipv6 {{ export all; }}; }}\n{protocols}\n{}{}",
         peer("node4", ROUTER_V4, NODE_V4),
         peer("node6", super::lab::ROUTER_V6, NODE_V6),
     );

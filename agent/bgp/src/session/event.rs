@@ -96,6 +96,10 @@ pub enum Cause {
     HoldTimerExpired(Duration),
     /// The peer took nothing for the send hold time (RFC 9687).
     SendHoldTimerExpired(Duration),
+    /// BFD found the path to the peer down (RFC 5882 §4.2); its words.
+    PathDown(String),
+    /// BFD found the path alive.
+    PathUp,
     /// A message that does not belong into the state (RFC 4271 §6.6).
     UnexpectedMessage {
         /// Where we were.
@@ -168,6 +172,8 @@ impl fmt::Display for Cause {
             Self::SendHoldTimerExpired(after) => {
                 write!(f, "send hold timer expired: the peer accepted nothing for {} s", after.as_secs())
             }
+            Self::PathDown(why) => write!(f, "BFD session down: {why}"),
+            Self::PathUp => f.write_str("BFD session up"),
             Self::UnexpectedMessage { state, message } => {
                 write!(f, "the peer sent {message} in state {state}")
             }

@@ -33,6 +33,10 @@ pub(super) enum Input {
     Message(Message),
     /// Events 21, 22, 28.
     Broken(WireError),
+    /// RFC 5882 §4.2: the path to the peer failed, in the words of who watches it.
+    PathDown(String),
+    /// The path is alive again.
+    PathUp,
 }
 
 fn closed(error: Option<String>) -> Cause {
@@ -163,6 +167,31 @@ impl Shared {
                 self.backoff.ended(it.since, now);
                 self.broken(error, now)
             }
+            // An attempt that is under way ends by its own timer; nothing is lost with it.
+            (state @ (S::Idle { .. } | S::Connect { .. } | S::Active { .. }), I::PathDown(why)) => {
+                (state, Cause::PathDown(why))
+            }
+            (S::OpenSent { .. }, I::PathDown(why)) => self.path_down(None, why, now),
+            (S::OpenConfirm { link, .. }, I::PathDown(why)) => {
+                self.path_down(Some(&link.negotiated), why, now)
+            }
+            (S::Established(it), I::PathDown(why)) => {
+                self.backoff.ended(it.since, now);
+                self.path_down(Some(&it.link.negotiated), why, now)
+            }
+            // The pause was for a path that was down.
+            (S::Idle { restart: Some(_) } | S::Active { .. }, I::PathUp) => {
+                (self.connect(now), Cause::PathUp)
+            }
+            (
+                state @ (S::Idle { restart: None }
+                | S::Connect { .. }
+                | S::OpenSent { .. }
+                | S::OpenConfirm { .. }
+                | S::Established(_)),
+                I::PathUp,
+            ) => (state, Cause::PathUp),
+
             // Octets without a connection; `handle_bytes` lets none through.
             (
                 state @ (S::Idle { .. } | S::Connect { .. } | S::Active { .. }),
@@ -281,6 +310,14 @@ impl Shared {
     fn hold_expired(&mut self, link: &Link, now: Instant) -> (State, Cause) {
         let after = link.negotiated.hold_time;
         self.fail(Some(&Notification::hold_timer_expired()), Cause::HoldTimerExpired(after), now)
+    }
+
+    /// RFC 9384: the peer may be told over a path that works one way, and must then not
+    /// keep routes over it (RFC 8538 §3.1).
+    fn path_down(&mut self, negotiated: Option<&Negotiated>, why: String, now: Instant) -> (State, Cause) {
+        let keeps = negotiated.is_some_and(|n| n.graceful_notification);
+        let told = if keeps { Notification::bfd_down().hard() } else { Notification::bfd_down() };
+        self.fail(Some(&told), Cause::PathDown(why), now)
     }
 
     fn notified(&mut self, notification: Notification, now: Instant) -> (State, Cause) {

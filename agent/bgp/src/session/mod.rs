@@ -98,6 +98,16 @@ impl Session {
         self.step(Input::Closed(error), now);
     }
 
+    /// BFD found the path to the peer down, and says why: the session ends at once.
+    pub fn handle_path_down(&mut self, why: String, now: Instant) {
+        self.step(Input::PathDown(why), now);
+    }
+
+    /// BFD found the path alive: a pause before the next attempt ends.
+    pub fn handle_path_up(&mut self, now: Instant) {
+        self.step(Input::PathUp, now);
+    }
+
     /// Octets came. They are read at once; nothing but an unfinished message is kept.
     pub fn handle_bytes(&mut self, octets: &[u8], now: Instant) {
         self.framer.push(octets);

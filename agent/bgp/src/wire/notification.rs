@@ -15,6 +15,7 @@ pub(crate) const CEASE: u8 = 6;
 const ADMINISTRATIVE_SHUTDOWN: u8 = 2;
 const PEER_DECONFIGURED: u8 = 3;
 const ADMINISTRATIVE_RESET: u8 = 4;
+const BFD_DOWN: u8 = 10;
 const OTHER_CONFIGURATION_CHANGE: u8 = 6;
 const HARD_RESET: u8 = 9;
 
@@ -66,6 +67,12 @@ impl Notification {
     #[must_use]
     pub fn reconfigured() -> Self {
         Self::new(CEASE, OTHER_CONFIGURATION_CHANGE)
+    }
+
+    /// Cease, BFD down (RFC 9384).
+    #[must_use]
+    pub fn bfd_down() -> Self {
+        Self::new(CEASE, BFD_DOWN)
     }
 
     /// Hold timer expired (RFC 4271 §6.5).

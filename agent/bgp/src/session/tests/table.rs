@@ -48,6 +48,8 @@ fn table() -> Vec<Row> {
             "ICAIIE",
             [Some((5, 1)), Some((5, 2)), None],
         ),
+        ("path down", || Input::PathDown("silence".to_owned()), "ICAIII", [Some((6, 10)); 3]),
+        ("path up", || Input::PathUp, "ICCSFE", NO),
         ("broken message", || Input::Broken(WireError::BadType(9)), "ICAIII", [Some((1, 3)); 3]),
     ]
 }
