@@ -35,7 +35,7 @@ pub(crate) fn choices(setting: AttachMode, facts: &Facts) -> Vec<(AttachedMode, 
         return vec![(mode, ChoiceReason::Set)];
     }
     // Two XDP programs have no room on one interface.
-    let possible = |mode: &AttachedMode| !facts.refused.contains(mode) && !(facts.foreign && mode.is_xdp());
+    let possible = |mode: &AttachedMode| !(facts.refused.contains(mode) || facts.foreign && mode.is_xdp());
     let reason = |mode| match mode {
         AttachedMode::Native => ChoiceReason::Driver,
         _ if facts.foreign => ChoiceReason::ForeignXdp,
@@ -58,7 +58,8 @@ mod tests {
 
     #[test]
     fn the_best_mode_that_is_left_is_chosen_with_its_reason() {
-        let table: [(bool, &[AttachedMode], Option<(AttachedMode, ChoiceReason)>); 9] = [
+        type Case = (bool, &'static [AttachedMode], Option<(AttachedMode, ChoiceReason)>);
+        let table: [Case; 9] = [
             (false, &[], Some((Native, Driver))),
             (false, &[Native], Some((Tcx, DriverRefuses))),
             (false, &[Native, Tcx], Some((Clsact, DriverRefuses))),

@@ -85,7 +85,7 @@ impl Plan {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{AttachedMode, Attachment};
+    use crate::model::{AttachedMode, Attachment, ChoiceReason};
 
     fn key(ifindex: u32, last: u8) -> AddressKey {
         AddressKey { ifindex, vlan: 0, address: IpAddr::from([192, 0, 2, last]) }
@@ -105,7 +105,8 @@ mod tests {
     #[test]
     fn the_plan_of_an_address_is_its_part_of_the_whole_plan() {
         let address = key(1, 1).address;
-        let attachment = Attachment { mode: AttachedMode::Native, current: true };
+        let attachment =
+            Attachment { mode: AttachedMode::Native, reason: ChoiceReason::Driver, current: true };
         for (old, new) in (0..81).flat_map(|old| (0..81).map(move |new| (old, new))) {
             let observed = Observed {
                 interfaces: [(1, attachment), (2, attachment)].into(),

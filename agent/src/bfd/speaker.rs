@@ -3,7 +3,7 @@
 //! What has come is read before timers run, so that a session never goes down over packets
 //! that lie in the socket because this process had stood still.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, btree_map};
 use std::future::pending;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -184,9 +184,9 @@ impl Speaker {
             return Ok(());
         }
         let place = self.place(&path);
-        if !self.listeners.contains_key(&place) {
-            let listener = Listener::open(&place).map_err(|error| chain(&error))?;
-            self.listeners.insert(place, listener);
+        if let btree_map::Entry::Vacant(free) = self.listeners.entry(place) {
+            let listener = Listener::open(free.key()).map_err(|error| chain(&error))?;
+            free.insert(listener);
         }
         let device = peer.device.as_deref();
         let transmitter = Transmitter::open(peer.address, peer.source, device, path.hops, rand::random())

@@ -22,7 +22,7 @@ pub(super) struct Line<'a> {
     pub(super) text: &'a str,
     /// Without a comment at its end; empty for a line that is a comment.
     pub(super) code: &'a str,
-    /// Whether it is test code: below `#[cfg(test)]`, or in a folder of tests.
+    /// Whether it is test code: below `#[cfg(test)]`, or in a file or folder of tests.
     pub(super) test: bool,
     /// The line before, as written.
     pub(super) before: &'a str,
@@ -42,8 +42,10 @@ impl Source {
     /// Its lines. That a comment or string may look like code is accepted; the
     /// exemption comment is for such lines.
     pub(super) fn lines(&self) -> impl Iterator<Item = Line<'_>> {
-        let whole_file =
-            self.path.starts_with("tests/") || self.path.contains("/tests/") || self.is("_test.go");
+        let whole_file = self.path.starts_with("tests/")
+            || self.path.contains("/tests/")
+            || self.is("/tests.rs")
+            || self.is("_test.go");
         let mut test = whole_file;
         let mut before = "";
         self.text.lines().enumerate().map(move |(index, text)| {
@@ -113,5 +115,6 @@ mod tests {
         assert_eq!(source.lines().map(|line| line.test).collect::<Vec<_>>(), [false, true, true, true]);
         assert!(Source::new("tests/e2e/src/lib.rs", "fn a() {}").lines().all(|line| line.test));
         assert!(Source::new("agent/bgp/tests/fsm.rs", "fn a() {}").lines().all(|line| line.test));
+        assert!(Source::new("agent/bfd/src/sessions/tests.rs", "fn a() {}").lines().all(|line| line.test));
     }
 }

@@ -60,7 +60,7 @@ fn contested(seed: u64, nodes: usize, spoil: impl Fn(&mut World, u64)) -> (World
     world.at(at, Fault::Create(NEW, 0));
     spoil(&mut world, at);
     let again = at + world.rng.range(0, 1200 * MS);
-    world.at(again, if seed % 2 == 0 { Fault::Place(NEW, 1) } else { Fault::Move(NEW, 1) });
+    world.at(again, if seed.is_multiple_of(2) { Fault::Place(NEW, 1) } else { Fault::Move(NEW, 1) });
     world.run_until(at + 4000 * MS);
     let verdict = world.finish();
     (world, verdict)
