@@ -152,7 +152,11 @@ fn spread(lab: &mut Lab) -> Result<()> {
     for number in 0..COUNT {
         lab.send("DELETE", &format!("{path}/wide-{number}"), &json!({}))?;
     }
-    lab.wait_until("no OwnerPlan", LATER, || Ok(objects(lab)?.is_empty().then_some(())))?;
+    // Voters stay for as long as there is an L2Advertisement: the next address finds them.
+    lab.wait_until("no OwnerPlan but that of voters", LATER, || {
+        let names: Vec<_> = objects(lab)?.iter().map(|object| object["metadata"]["name"].clone()).collect();
+        Ok((names == [json!("members-0")]).then_some(()))
+    })?;
     pool.delete()
 }
 
