@@ -84,6 +84,7 @@ impl Dataplane {
         let pins = Pins::new(&options.pin_dir);
         pins.prepare()?;
         let loaded = Loaded::open(&pins)?;
+        sys::give_memory_back();
         let grace = nanoseconds(options.restart_grace);
         loaded.tables.update_control(|control| control.grace = grace)?;
         let links = Links::new(pins.links()?, Route::open().map_err(Error::Links)?);

@@ -4,13 +4,14 @@
 //!
 //! There is no timer between an event and its effect, as long as effects are cheap:
 //! after each computation the next one waits in proportion to what that one cost
-//! ([`REST`]). A single event is acted on at once; in a storm at ten thousand Services,
+//! ([`rest`]). A single event is acted on at once; in a storm at ten thousand Services,
 //! where all of it is computed from scratch in tens of milliseconds, events are taken in
 //! together instead of keeping a core busy.
 
 mod index;
 pub(crate) mod lease;
 mod read;
+mod rest;
 mod status;
 #[cfg(test)]
 mod tests;
@@ -18,7 +19,7 @@ mod watches;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use clarion_config::Problem;
 use clarion_core::NodeName;
@@ -28,6 +29,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, JoinSet};
 
 use self::index::{Event, Index};
+use self::rest::Cost;
 pub(crate) use self::status::Counts;
 use self::watches::Starter;
 use crate::args::Args;
@@ -38,10 +40,6 @@ use crate::fast::FastStatus;
 
 /// Events that may wait for the index; a watch that is faster waits itself.
 const EVENTS: usize = 512;
-/// After a computation, the next one comes not before this multiple of its duration.
-const REST: u32 = 20;
-/// But not later than this.
-const LONGEST_REST: Duration = Duration::from_secs(1);
 
 /// What the slow half says of itself, for `/readyz`, metrics and status objects.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -169,11 +167,11 @@ impl Half {
         let missing = self.index.missing();
         self.unpublished |= changed || (was_missing && missing.is_empty());
         // First what others wait for, then the paperwork.
-        let begun = Instant::now();
-        if missing.is_empty() && self.unpublished && self.rested <= begun {
+        if missing.is_empty() && self.unpublished && self.rested <= Instant::now() {
+            let cost = Cost::begin();
             self.publish();
             self.unpublished = false;
-            self.rested = begun + (begun.elapsed() * REST).min(LONGEST_REST);
+            self.rested = cost.rest(Instant::now());
         }
         let status =
             SlowStatus { loaded: missing.is_empty(), missing, problems: self.index.problems().to_vec() };

@@ -27,6 +27,7 @@ use tokio::task::JoinSet;
 use self::plan::{Elsewhere, Kind, Objects, Unsaid, Wanted, assignment, due, wanted, writes};
 use self::write::{Made, Writer};
 use super::SlowStatus;
+use super::rest::Cost;
 use crate::args::Args;
 use crate::desired::Desired;
 use crate::fast::{FastStatus, VipState};
@@ -42,9 +43,6 @@ const FORMER: &str = "the end of a former owner's ServiceL2Status";
 const STATE: &str = "ConfigurationState";
 /// Writes between two looks at what is wanted.
 const BATCH: usize = 64;
-/// A look at everything is followed by a rest of so many times what it took: the fast half
-/// shares its processor time with this one.
-const REST: u32 = 20;
 
 /// Writes to the API server: `k8s_client_updates_total` and `…_update_errors_total`.
 #[derive(Debug, Default)]
@@ -182,15 +180,16 @@ impl State {
     ) -> Duration {
         let mut wait = Duration::MAX;
         let now = Instant::now();
+        let cost = Cost::begin();
         self.elsewhere.note(desired, &fast.vips);
         let (allowance, later) = (self.patience.allowance(now), self.patience.next(now));
         if let (0, Some(later)) = (allowance, later) {
-            self.rested = Some(now + now.elapsed() * (1 + REST));
+            self.rested = Some(cost.rest(Instant::now()));
             return later - now;
         }
         let wanted = wanted(desired, &fast.vips);
         let mut todo = writes(&self.objects, &wanted);
-        self.rested = Some(now + now.elapsed() * (1 + REST));
+        self.rested = Some(cost.rest(Instant::now()));
         todo.retain(|write| match self.refusals.until(now, write.kind().plural()) {
             Some(until) => {
                 wait = wait.min(until - now);
